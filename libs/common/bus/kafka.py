@@ -1,0 +1,329 @@
+"""The Kafka engine (aiokafka), with the defences that its known pitfalls call for.
+
+* The producer is idempotent and has a deadline per publish; one that errs is thrown away, and
+  the relay publishes again what was not acknowledged.
+* `getmany` is never cancelled: it is given a time-out instead.
+* A member commits explicit offsets only, and only of partitions that it still owns.
+* `stop` gets a deadline: it is known to hang.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.helpers import create_ssl_context
+
+from common.bus.port import Lag, OnRevoked, Position, Record
+from common.contracts.envelope import Message
+from common.contracts.topics import TOPICS
+from common.settings import Settings
+
+PUBLISH_DEADLINE_SECONDS = 20.0
+STOP_DEADLINE_SECONDS = 5.0
+
+
+class KafkaBus:
+    """Events on a Kafka cluster."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        client_id: str,
+        member_id: str | None = None,
+        session_timeout_ms: int = 10_000,
+        max_poll_interval_ms: int = 120_000,
+        request_timeout_ms: int = 10_000,
+        replication_factor: int = -1,
+        security: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._client_id = client_id
+        self._member_id = member_id
+        self._session_timeout_ms = session_timeout_ms
+        self._max_poll_interval_ms = max_poll_interval_ms
+        self._request_timeout_ms = request_timeout_ms
+        self._replication_factor = replication_factor
+        self._link: dict[str, Any] = {"bootstrap_servers": bootstrap_servers, **(security or {})}
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    @classmethod
+    def of(cls, settings: Settings, service: str) -> "KafkaBus":
+        """The bus that the settings name."""
+        return cls(
+            settings.bus.removeprefix("kafka://"),
+            client_id=f"{settings.kafka_client_id}-{service}",
+            member_id=settings.kafka_instance_id,
+            session_timeout_ms=settings.kafka_session_timeout_ms,
+            max_poll_interval_ms=settings.kafka_max_poll_interval_ms,
+            request_timeout_ms=settings.kafka_request_timeout_ms,
+            security=_security(settings),
+        )
+
+    async def start(self) -> None:
+        """Connect a producer."""
+        await self._live_producer()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._drop_producer()
+
+    async def _live_producer(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    **self._link,
+                    client_id=self._client_id,
+                    enable_idempotence=True,
+                    acks="all",
+                    linger_ms=0,
+                    max_batch_size=256 * 1024,
+                    max_request_size=2 * 1024 * 1024,
+                    request_timeout_ms=self._request_timeout_ms,
+                    metadata_max_age_ms=60_000,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await _stopped(producer.stop)
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _drop_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _stopped(producer.stop)
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Publish in order per partition; a producer that errs is replaced."""
+        if not messages:
+            return
+        producer = await self._live_producer()
+        try:
+            async with asyncio.timeout(PUBLISH_DEADLINE_SECONDS):
+                sent = [await _send(producer, message) for message in messages]
+                await asyncio.gather(*sent)
+        except BaseException:
+            await self._drop_producer()
+            raise
+
+    async def subscribe(
+        self, topics: Iterable[str], group: str, *, on_revoked: OnRevoked | None = None
+    ) -> "KafkaSubscription":
+        """Join a group."""
+        consumer = AIOKafkaConsumer(
+            **self._link,
+            client_id=self._client_id,
+            group_id=group,
+            group_instance_id=self._member_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=self._session_timeout_ms,
+            heartbeat_interval_ms=self._session_timeout_ms // 4,
+            max_poll_interval_ms=self._max_poll_interval_ms,
+            fetch_max_wait_ms=100,
+            metadata_max_age_ms=30_000,
+        )
+        consumer.subscribe(list(topics), listener=_Listener(on_revoked))
+        return await _started(consumer)
+
+    async def tail(self, topics: Iterable[str]) -> "KafkaSubscription":
+        """Read every partition from its present end on, without a group."""
+        consumer = AIOKafkaConsumer(
+            **self._link,
+            client_id=f"{self._client_id}-tail",
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            fetch_max_wait_ms=100,
+        )
+        subscription = await _started(consumer)
+        try:
+            partitions = [
+                TopicPartition(topic, partition)
+                for topic in topics
+                for partition in await _partitions(consumer, topic)
+            ]
+            consumer.assign(partitions)
+            # Fixes the start now: what is published from here on is read.
+            for partition in partitions:
+                await consumer.position(partition)
+        except BaseException:
+            await subscription.close()
+            raise
+        return subscription
+
+    async def ensure_topics(self) -> list[str]:
+        """Create missing topics with the partitions and retention of the registry."""
+        admin = AIOKafkaAdminClient(**self._link, client_id=self._client_id)
+        await admin.start()
+        try:
+            existing = set(await admin.list_topics())
+            missing = [topic for topic in TOPICS.values() if topic.name not in existing]
+            if missing:
+                await admin.create_topics([self._new_topic(topic) for topic in missing])
+            return [topic.name for topic in missing]
+        finally:
+            await _stopped(admin.close)
+
+    def _new_topic(self, topic: Any) -> NewTopic:
+        return NewTopic(
+            name=topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=self._replication_factor,
+            topic_configs=topic.config(),
+        )
+
+    async def lag(self, group: str) -> list[Lag]:
+        """How far a group is behind, from its committed offsets and the topics' ends."""
+        admin = AIOKafkaAdminClient(**self._link, client_id=self._client_id)
+        await admin.start()
+        try:
+            committed = await admin.list_consumer_group_offsets(group)
+        finally:
+            await _stopped(admin.close)
+        ends = await self._ends(list(committed))
+        found = [
+            Lag(group, tp.topic, tp.partition, at.offset, ends[tp]) for tp, at in committed.items()
+        ]
+        return sorted(found)
+
+    async def _ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        if not partitions:
+            return {}
+        consumer = AIOKafkaConsumer(**self._link)
+        await consumer.start()
+        try:
+            ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+            return ends
+        finally:
+            await _stopped(consumer.stop)
+
+    async def rewind(self, group: str, offsets: Mapping[Position, int]) -> None:
+        """Commit positions for a group that has no members at present."""
+        consumer = AIOKafkaConsumer(**self._link, group_id=group, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(*position) for position in offsets])
+            await consumer.commit({TopicPartition(*p): at for p, at in offsets.items()})
+        finally:
+            await _stopped(consumer.stop)
+
+    async def ping(self) -> None:
+        """Raises when no broker answers."""
+        producer = await self._live_producer()
+        async with asyncio.timeout(5):
+            await producer.client.force_metadata_update()
+
+
+class KafkaSubscription:
+    """A consumer: a member of a group, or a tail."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def poll(self, max_records: int, timeout: float) -> list[Record]:
+        """The next records of the partitions that are ours."""
+        self._resume()
+        # Waits by its own time-out: cancelling getmany would disable the consumer's idle check.
+        batches = await self._consumer.getmany(
+            timeout_ms=int(timeout * 1000), max_records=max_records
+        )
+        return [_record(message) for messages in batches.values() for message in messages]
+
+    def _resume(self) -> None:
+        paused = self._consumer.paused()
+        if paused:
+            self._consumer.resume(*paused)
+
+    async def commit(self, offsets: Mapping[Position, int]) -> None:
+        """Commit offsets of partitions that are still ours; a lost one is the next owner's."""
+        assigned = self._consumer.assignment()
+        ours = {
+            TopicPartition(*p): at for p, at in offsets.items() if TopicPartition(*p) in assigned
+        }
+        if ours:
+            with contextlib.suppress(CommitFailedError, IllegalStateError):
+                await self._consumer.commit(ours)
+
+    async def idle(self) -> None:
+        """Poll with everything paused: membership lives, no record is taken."""
+        self._consumer.pause(*self._consumer.assignment())
+        await self._consumer.getmany(timeout_ms=0)
+
+    async def close(self) -> None:
+        """Leave the group."""
+        await _stopped(self._consumer.stop)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Lets the consumer finish its work in hand before partitions go."""
+
+    def __init__(self, on_revoked: OnRevoked | None) -> None:
+        self._on_revoked = on_revoked
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        if self._on_revoked is not None:
+            await self._on_revoked()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        return None
+
+
+def _security(settings: Settings) -> dict[str, Any]:
+    if settings.kafka_security_protocol == "PLAINTEXT":
+        return {}
+    options: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}
+    if settings.kafka_security_protocol.endswith("SSL"):
+        cafile = str(settings.kafka_ca_file) if settings.kafka_ca_file else None
+        options["ssl_context"] = create_ssl_context(cafile=cafile)
+    if settings.kafka_security_protocol.startswith("SASL") and settings.kafka_password:
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        options["sasl_plain_username"] = settings.kafka_username
+        options["sasl_plain_password"] = settings.kafka_password.get_secret_value()
+    return options
+
+
+async def _send(producer: AIOKafkaProducer, message: Message) -> "asyncio.Future[Any]":
+    future: asyncio.Future[Any] = await producer.send(
+        message.topic, value=message.value, key=message.key, headers=message.headers
+    )
+    return future
+
+
+async def _started(consumer: AIOKafkaConsumer) -> KafkaSubscription:
+    try:
+        await consumer.start()
+    except BaseException:
+        await _stopped(consumer.stop)
+        raise
+    return KafkaSubscription(consumer)
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
+    await consumer._client.add_topic(topic)
+    found = consumer.partitions_for_topic(topic)
+    if not found:
+        raise ConnectionError(f"topic {topic} does not exist; run `kefu topics apply`")
+    return sorted(found)
+
+
+async def _stopped(stop: Callable[[], Any]) -> None:
+    with contextlib.suppress(asyncio.TimeoutError, KafkaError, ConnectionError):
+        async with asyncio.timeout(STOP_DEADLINE_SECONDS):
+            await stop()
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        message.topic,
+        message.partition,
+        message.offset,
+        message.key or b"",
+        message.value or b"",
+        list(message.headers),
+    )

@@ -1,0 +1,1 @@
+"""Storage on PostgreSQL or SQLite behind one set of models, statements and migrations."""

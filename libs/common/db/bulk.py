@@ -1,0 +1,164 @@
+"""Bulk statements: one statement per table and batch on either database.
+
+PostgreSQL takes each column as one array (`unnest`), so that a statement's text never depends
+on the number of rows; SQLite takes `executemany`, and keys as one JSON array.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.db.binding import Binding, Index, Values
+
+
+def _columns_as_arrays(rows: Sequence[Values]) -> tuple[list[Any], ...]:
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
+def _unnest(types: Iterable[str]) -> str:
+    # JSON arrays travel as text and are cast one by one: the driver has no array codec for json.
+    casts = (
+        f"${n}::{'text' if kind == 'json' else kind}[]" for n, kind in enumerate(types, start=1)
+    )
+    return f"unnest({', '.join(casts)})"
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+class Statements:
+    """The SQL texts of one binding on one dialect, composed once."""
+
+    def __init__(self, binding: Binding[Any], dialect: str) -> None:
+        self.binding = binding
+        self.dialect = dialect
+        self.table = f'"{binding.table.name}"'
+        self.names = [spec.name for spec in binding.columns]
+        self.types = {spec.name: spec.pg_type for spec in binding.columns}
+        self.values_names = [n for n in self.names if n not in binding.key]
+        self.insert = self._insert()
+        self.update = self._update()
+        self.delete = self._delete()
+        self._selects: dict[str, str] = {}
+
+    def _cast(self, name: str) -> str:
+        return f'v."{name}"::json' if self.types[name] == "json" else f'v."{name}"'
+
+    def _insert(self) -> str:
+        columns = _quoted(self.names)
+        if self.dialect == "sqlite":
+            marks = ", ".join("?" for _ in self.names)
+            return f"INSERT INTO {self.table} ({columns}) VALUES ({marks})"
+        picked = ", ".join(self._cast(name) for name in self.names)
+        source = _unnest(self.types[name] for name in self.names)
+        return f"INSERT INTO {self.table} ({columns}) SELECT {picked} FROM {source} AS v({columns})"
+
+    def _update(self) -> str:
+        if not self.values_names:
+            return ""
+        if self.dialect == "sqlite":
+            sets = ", ".join(f'"{n}" = ?' for n in self.values_names)
+            keys = " AND ".join(f'"{n}" = ?' for n in self.binding.key)
+            return f"UPDATE {self.table} SET {sets} WHERE {keys}"
+        order = [*self.values_names, *self.binding.key]
+        sets = ", ".join(f'"{n}" = {self._cast(n)}' for n in self.values_names)
+        keys = " AND ".join(f't."{n}" = v."{n}"' for n in self.binding.key)
+        source = _unnest(self.types[n] for n in order)
+        return (
+            f"UPDATE {self.table} AS t SET {sets} FROM {source} AS v({_quoted(order)}) WHERE {keys}"
+        )
+
+    def _delete(self) -> str:
+        if self.dialect == "sqlite":
+            keys = " AND ".join(f'"{n}" = ?' for n in self.binding.key)
+            return f"DELETE FROM {self.table} WHERE {keys}"
+        source = _unnest(self.types[n] for n in self.binding.key)
+        keys = " AND ".join(f't."{n}" = v."{n}"' for n in self.binding.key)
+        return (
+            f"DELETE FROM {self.table} AS t USING {source} AS v({_quoted(self.binding.key)}) "
+            f"WHERE {keys}"
+        )
+
+    def update_order(self, rows: Sequence[Values]) -> list[Values]:
+        """Rows in field order, rearranged as `update` takes them: values first, key last."""
+        order = [self.names.index(n) for n in (*self.values_names, *self.binding.key)]
+        return [tuple(values[position] for position in order) for values in rows]
+
+    def select(self, index_name: str | None) -> str:
+        """Rows by key (`None`) or by a named index; locked and in key order where they are."""
+        cached = self._selects.get(index_name or "")
+        if cached is None:
+            index = self.binding.indexes[index_name] if index_name else None
+            cached = self._selects[index_name or ""] = self._select(index)
+        return cached
+
+    def _select(self, index: Index[Any] | None) -> str:
+        columns = index.columns if index else self.binding.key
+        picked = ", ".join(f't."{name}"' for name in self.names)
+        where = f" AND ({index.sql})" if index and index.sql else ""
+        keys = ", ".join(f't."{name}"' for name in self.binding.key)
+        order = index.order_by if index and index.order_by else keys
+        limit = f" LIMIT {index.limit}" if index and index.limit else ""
+        if self.dialect == "sqlite":
+            matches = " AND ".join(
+                f"t.\"{name}\" = json_extract(k.value, '$[{n}]')" for n, name in enumerate(columns)
+            )
+            # CROSS JOIN keeps the few keys outside and the table's index inside.
+            source = f"json_each(?) AS k CROSS JOIN {self.table} AS t"
+            return f"SELECT {picked} FROM {source} WHERE {matches}{where} ORDER BY {order}{limit}"
+        matches = " AND ".join(f't."{name}" = k."{name}"' for name in columns)
+        source = _unnest(self.types[name] for name in columns)
+        lock = " FOR UPDATE OF t" if self.binding.lock else ""
+        return (
+            f"SELECT {picked} FROM {source} AS k({_quoted(columns)}) JOIN {self.table} AS t "
+            f"ON {matches}{where} ORDER BY {order}{limit}{lock}"
+        )
+
+
+class BulkWriter:
+    """Runs the bulk statements of every binding on one connection's dialect."""
+
+    def __init__(self, dialect: str) -> None:
+        self.dialect = dialect
+        self._statements: dict[type[Any], Statements] = {}
+
+    def statements(self, binding: Binding[Any]) -> Statements:
+        """The (cached) statements of a binding."""
+        found = self._statements.get(binding.kind)
+        if found is None:
+            found = self._statements[binding.kind] = Statements(binding, self.dialect)
+        return found
+
+    async def execute(self, conn: AsyncConnection, sql: str, rows: Sequence[Values]) -> None:
+        """One statement for all rows."""
+        if not rows:
+            return
+        if self.dialect == "sqlite":
+            await conn.exec_driver_sql(sql, list(rows))
+        else:
+            await conn.exec_driver_sql(sql, _columns_as_arrays(rows))
+
+    async def query(
+        self, conn: AsyncConnection, sql: str, rows: Sequence[Values]
+    ) -> Sequence[Sequence[Any]]:
+        """One statement that answers rows, for all of `rows` as its input."""
+        if not rows:
+            return []
+        if self.dialect == "sqlite":
+            parameters: tuple[Any, ...] = (msgspec.json.encode(rows).decode(),)
+        else:
+            parameters = _columns_as_arrays(rows)
+        return list(await conn.exec_driver_sql(sql, parameters))
+
+    async def select(
+        self,
+        conn: AsyncConnection,
+        binding: Binding[Any],
+        index: str | None,
+        keys: Sequence[Values],
+    ) -> Sequence[Sequence[Any]]:
+        """Rows of a binding by many keys at once."""
+        return await self.query(conn, self.statements(binding).select(index), keys)

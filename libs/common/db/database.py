@@ -1,0 +1,108 @@
+"""A service's database: its engine, its write transactions, its dialect."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from common.db.bulk import BulkWriter
+
+# A statement that takes longer than this is stuck, not slow: give its locks back.
+STATEMENT_TIMEOUT_SECONDS = 30
+
+
+class Database:
+    """One service's schema on PostgreSQL, or its own file on SQLite.
+
+    On SQLite one writer at a time is a fact of the engine: writes queue on a lock here instead
+    of failing with `database is locked`.
+    """
+
+    def __init__(self, url: str, service: str, *, pool_size: int = 8) -> None:
+        self.url = url
+        self.service = service
+        self.is_sqlite = url.startswith("sqlite")
+        self.dialect = "sqlite" if self.is_sqlite else "postgresql"
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _pg_engine(url, service, pool_size)
+        self.bulk = BulkWriter(self.dialect)
+        self._writer = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write: committed on leaving, rolled back on an error."""
+        if not self.is_sqlite:
+            async with self.engine.begin() as conn:
+                yield conn
+            return
+        async with self._writer, self.engine.begin() as conn:
+            # IMMEDIATE: a transaction that reads first could not become a writer later.
+            await conn.exec_driver_sql("BEGIN IMMEDIATE")
+            yield conn
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading what has been committed."""
+        async with self.engine.connect() as conn:
+            yield conn
+
+    async def ping(self) -> None:
+        """Raises when the database does not answer."""
+        async with self.engine.connect() as conn:
+            await conn.execute(sa.text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def database_url(configured: str | None, home: Path, service: str) -> str:
+    """The SQLAlchemy URL of a service: its SQLite file under `home` unless a server is named."""
+    if configured is None:
+        return f"sqlite+aiosqlite:///{home / (service + '.db')}"
+    scheme, separator, rest = configured.partition("://")
+    if not separator or scheme.split("+")[0] not in ("postgresql", "postgres", "sqlite"):
+        raise ValueError(f"KEFU_DATABASE_URL: unsupported scheme {scheme!r}; use postgresql://…")
+    if scheme.startswith("sqlite"):
+        return f"sqlite+aiosqlite://{rest}"
+    return f"postgresql+asyncpg://{rest}"
+
+
+def _pg_engine(url: str, service: str, pool_size: int) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=False,
+        connect_args={
+            "timeout": 5,
+            "command_timeout": STATEMENT_TIMEOUT_SECONDS,
+            "server_settings": {
+                "search_path": service,
+                "application_name": f"kefu-{service}",
+                # A generic plan made while a table was empty stays bad when it has grown.
+                "plan_cache_mode": "force_custom_plan",
+                "jit": "off",
+            },
+        },
+    )
+
+
+def _sqlite_engine(url: str) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=4, max_overflow=0, connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where `write` says so
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # FULL: what was acknowledged survives power loss too; a batch shares one sync.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    return engine

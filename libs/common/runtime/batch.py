@@ -1,0 +1,378 @@
+"""The heart of the runtime: a batch of items in one database transaction.
+
+Invariants (docs/common/runtime.md names the tests that pin them):
+
+* An item's effects are committed whole or not at all; what one item did wrong costs the others
+  nothing but time.
+* An event takes effect once, however often it is delivered: its inbox row is inserted first, in
+  the same transaction.
+* Items with the same order key take effect in order: behind one that failed, none runs.
+* The number of statements depends on the tables that a batch touches, not on its size.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.clock import Clock
+from common.db.binding import Binding, Values
+from common.db.database import Database
+from common.db.faults import is_outage, is_race
+from common.db.types import utc_to_text
+from common.errors import IdempotencyMismatch, KefuError
+from common.runtime.flush import Outgoing, flush, outgoing
+from common.runtime.handlers import Handler, Handlers
+from common.runtime.items import CommandItem, EventItem, Item, Outcome, TimerItem
+from common.runtime.needs import Need
+from common.runtime.work import NotLoaded, Work
+from common.telemetry.traces import current_traceparent, start_span
+
+RACE_RETRIES = 5
+
+_PG_INBOX = """
+INSERT INTO inbox (event_id, received_at) SELECT event_id, $2::timestamptz
+FROM unnest($1::text[]) AS v(event_id) ON CONFLICT DO NOTHING RETURNING event_id
+"""
+_SQLITE_INBOX = """
+INSERT INTO inbox (event_id, received_at)
+SELECT value, ?2 FROM json_each(?1) WHERE true ON CONFLICT DO NOTHING RETURNING event_id
+"""
+_PG_FORGET = "DELETE FROM inbox WHERE event_id = ANY($1::text[])"
+_SQLITE_FORGET = "DELETE FROM inbox WHERE event_id = ?"
+_PG_ANSWERS = """
+SELECT i.scope, i.key, i.body_hash, i.answer FROM unnest($1::text[], $2::text[]) AS k(scope, key)
+JOIN idempotency AS i ON i.scope = k.scope AND i.key = k.key
+"""
+_SQLITE_ANSWERS = """
+SELECT i.scope, i.key, i.body_hash, i.answer FROM json_each(?) AS k CROSS JOIN idempotency AS i
+WHERE i.scope = json_extract(k.value, '$[0]') AND i.key = json_extract(k.value, '$[1]')
+"""
+_PG_REMEMBER = """
+INSERT INTO idempotency (scope, key, body_hash, answer, created_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+"""
+_SQLITE_REMEMBER = """
+INSERT INTO idempotency (scope, key, body_hash, answer, created_at) VALUES (?, ?, ?, ?, ?)
+"""
+_TIMER_COLUMNS = "key, shop_id, kind, payload, due_at, run_at, attempts, traceparent"
+_PG_FENCE = """
+DELETE FROM timers AS t USING unnest($1::text[], $2::timestamptz[]) AS k(key, run_at)
+WHERE t.key = k.key AND t.run_at = k.run_at RETURNING
+t.key, t.shop_id, t.kind, t.payload, t.due_at, t.run_at, t.attempts, t.traceparent
+"""
+_SQLITE_FENCE = f"""
+DELETE FROM timers WHERE (key, run_at) IN
+(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))
+RETURNING {_TIMER_COLUMNS}
+"""
+_PG_RESTORE = f"""
+INSERT INTO timers ({_TIMER_COLUMNS}) SELECT * FROM unnest($1::text[], $2::text[], $3::text[],
+$4::text[], $5::timestamptz[], $6::timestamptz[], $7::integer[], $8::text[])
+"""
+_SQLITE_RESTORE = f"INSERT INTO timers ({_TIMER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class UnhandledMessage(LookupError):
+    """A command or timer without a handler: a bug in the service's wiring."""
+
+
+class BatchRunner:
+    """Runs batches of items against one service's database."""
+
+    def __init__(
+        self,
+        database: Database,
+        bindings: Sequence[Binding[Any]],
+        handlers: Handlers,
+        *,
+        source: str,
+        clock: Clock,
+    ) -> None:
+        self.database = database
+        self.bindings = bindings
+        self.handlers = handlers
+        self.source = source
+        self.clock = clock
+        self.statements = database.bulk
+        self._codecs = {b.kind: b.codec(database.dialect) for b in bindings}
+        self._order = {b.kind: n for n, b in enumerate(bindings)}
+
+    async def run(self, items: Sequence[Item]) -> tuple[list[Outcome], list[str]]:
+        """The outcome of each item, and the background loops to wake.
+
+        Raises only when the database cannot be used (`is_outage`): then nothing took effect, or,
+        if the connection broke during the commit, it took effect and a repeat finds it in the
+        inbox. A batch that the database refuses is split until the item at fault stands alone.
+        """
+        if not items:
+            return [], []
+        for _ in range(RACE_RETRIES):
+            try:
+                return await _Batch(self, items).run()
+            except Exception as error:
+                if is_race(error):
+                    last = error
+                    continue
+                if is_outage(error):
+                    raise
+                last = error
+                break
+        return await self._split(items, last)
+
+    async def _split(
+        self, items: Sequence[Item], error: Exception
+    ) -> tuple[list[Outcome], list[str]]:
+        if len(items) == 1:
+            return [Outcome("failed", error=error)], []
+        middle = len(items) // 2
+        first, wakes = await self.run(items[:middle])
+        blocked = {
+            item.order_key
+            for item, outcome in zip(items, first, strict=False)
+            if item.order_key and outcome.status in ("failed", "again")
+        }
+        rest = [item for item in items[middle:] if item.order_key not in blocked]
+        second, more = await self.run(rest)
+        following = iter(second)
+        late = [
+            Outcome("again") if item.order_key in blocked else next(following)
+            for item in items[middle:]
+        ]
+        return [*first, *late], [*wakes, *more]
+
+
+class _Batch:
+    """One attempt at a batch: one transaction, one `Work`."""
+
+    def __init__(self, runner: BatchRunner, items: Sequence[Item]) -> None:
+        self.runner = runner
+        self.database = runner.database
+        self.bulk = runner.database.bulk
+        self.sqlite = runner.database.is_sqlite
+        self.items = items
+        self.outcomes: list[Outcome | None] = [None] * len(items)
+        self.work = Work(runner.clock(), runner.bindings, runner._codecs)
+        self.blocked: set[Any] = set()
+        self.events: list[Outgoing] = []
+        self.fenced: dict[str, Values] = {}
+
+    async def run(self) -> tuple[list[Outcome], list[str]]:
+        async with self.database.write() as conn:
+            await self._drop_duplicate_events(conn)
+            await self._find_known_answers(conn)
+            await self._load(conn)
+            await self._drop_stale_timers(conn)
+            for position in self._open():
+                self._handle(position, self.items[position])
+            self._answer_repeats()
+            await self._forget_unfinished_events(conn)
+            await self._restore_failed_timers(conn)
+            await flush(conn, self.bulk, self.runner.bindings, self.work, self.events)
+            await self._remember_answers(conn)
+        return [outcome or Outcome("done") for outcome in self.outcomes], self.work.wakes
+
+    def _open(self) -> list[int]:
+        return [n for n, outcome in enumerate(self.outcomes) if outcome is None]
+
+    def _moment(self, moment: Any) -> Any:
+        return utc_to_text(moment) if self.sqlite else moment
+
+    # -- dedupe ---------------------------------------------------------------------------
+
+    async def _drop_duplicate_events(self, conn: AsyncConnection) -> None:
+        ids = {n: i.inbox_id for n, i in enumerate(self.items) if isinstance(i, EventItem)}
+        if not ids:
+            return
+        unique = sorted(set(ids.values()))
+        listed: Any = msgspec.json.encode(unique).decode() if self.sqlite else unique
+        sql = _SQLITE_INBOX if self.sqlite else _PG_INBOX
+        result = await conn.exec_driver_sql(sql, (listed, self._moment(self.work.now)))
+        fresh = {found[0] for found in result}
+        for position, inbox_id in ids.items():
+            if inbox_id in fresh:
+                fresh.discard(inbox_id)
+            else:
+                self.outcomes[position] = Outcome("duplicate")
+
+    async def _forget_unfinished_events(self, conn: AsyncConnection) -> None:
+        unfinished: list[Values] = [
+            (item.inbox_id,)
+            for item, outcome in zip(self.items, self.outcomes, strict=True)
+            if isinstance(item, EventItem) and outcome and outcome.status in ("failed", "again")
+        ]
+        await self.bulk.execute(conn, _SQLITE_FORGET if self.sqlite else _PG_FORGET, unfinished)
+
+    async def _find_known_answers(self, conn: AsyncConnection) -> None:
+        asked = [
+            (item.idempotency.scope, item.idempotency.key)
+            for item in self.items
+            if isinstance(item, CommandItem) and item.idempotency
+        ]
+        sql = _SQLITE_ANSWERS if self.sqlite else _PG_ANSWERS
+        known = {(r[0], r[1]): r for r in await self.bulk.query(conn, sql, list(set(asked)))}
+        first: set[tuple[str, str]] = set()
+        for position, item in enumerate(self.items):
+            if isinstance(item, CommandItem) and item.idempotency:
+                identity = (item.idempotency.scope, item.idempotency.key)
+                if identity in known:
+                    self.outcomes[position] = self._replay(item, *known[identity][2:])
+                elif identity in first:
+                    self.outcomes[position] = Outcome("again")
+                first.add(identity)
+
+    def _replay(self, item: CommandItem, body_hash: str, answer: str) -> Outcome:
+        assert item.idempotency is not None
+        if body_hash != item.idempotency.body_hash:
+            return Outcome("refused", error=IdempotencyMismatch())
+        handler = self._handler_of(item)
+        return Outcome("duplicate", msgspec.json.decode(answer, type=handler.answer))
+
+    def _answer_repeats(self) -> None:
+        """A repeat inside the batch gets the first one's answer, or another try if it failed."""
+        done = {
+            (item.idempotency.scope, item.idempotency.key): (item.idempotency.body_hash, outcome)
+            for item, outcome in zip(self.items, self.outcomes, strict=True)
+            if isinstance(item, CommandItem)
+            and item.idempotency
+            and outcome
+            and outcome.status == "done"
+        }
+        for position, (item, outcome) in enumerate(zip(self.items, self.outcomes, strict=True)):
+            if not isinstance(item, CommandItem) or not item.idempotency or not outcome:
+                continue
+            first = done.get((item.idempotency.scope, item.idempotency.key))
+            if outcome.status == "again" and first:
+                same = first[0] == item.idempotency.body_hash
+                self.outcomes[position] = (
+                    Outcome("duplicate", first[1].answer)
+                    if same
+                    else Outcome("refused", error=IdempotencyMismatch())
+                )
+
+    async def _remember_answers(self, conn: AsyncConnection) -> None:
+        moment = self._moment(self.work.now)
+        rows: list[Values] = [
+            (
+                item.idempotency.scope,
+                item.idempotency.key,
+                item.idempotency.body_hash,
+                msgspec.json.encode(outcome.answer).decode(),
+                moment,
+            )
+            for item, outcome in zip(self.items, self.outcomes, strict=True)
+            if isinstance(item, CommandItem)
+            and item.idempotency
+            and outcome
+            and outcome.status == "done"
+        ]
+        await self.bulk.execute(conn, _SQLITE_REMEMBER if self.sqlite else _PG_REMEMBER, rows)
+
+    # -- loading ----------------------------------------------------------------------------
+
+    async def _load(self, conn: AsyncConnection) -> None:
+        depth = 0
+        while True:
+            wanted = self._wanted(depth)
+            if wanted is None:
+                return
+            for kind, index in sorted(wanted, key=self._lock_order):
+                keys = wanted[kind, index]
+                binding = next(b for b in self.runner.bindings if b.kind is kind)
+                found = await self.bulk.select(conn, binding, index, keys)
+                self.work.loaded(kind, index, keys, found)
+            depth += 1
+
+    def _lock_order(self, source: tuple[type, str | None]) -> tuple[int, str]:
+        return self.runner._order[source[0]], source[1] or ""
+
+    def _wanted(self, depth: int) -> dict[tuple[type, str | None], list[Values]] | None:
+        needs: list[Need] = []
+        deeper = False
+        for position in self._open():
+            item = self.items[position]
+            handler = self._handler_or_none(item)
+            if handler is None or depth > len(handler.then):
+                continue
+            deeper = True
+            try:
+                if depth == 0:
+                    needs.extend(handler.needs(item.message))
+                else:
+                    needs.extend(handler.then[depth - 1](item.message, self.work))
+            except Exception as error:
+                self._fail(position, item, error)
+        return self.work.missing(needs) if deeper else None
+
+    async def _drop_stale_timers(self, conn: AsyncConnection) -> None:
+        """Deleting a due timer is the fence: rows are locked already, so order is kept."""
+        timers = {n: i for n, i in enumerate(self.items) if isinstance(i, TimerItem)}
+        wanted: list[Values] = [(t.key, self._moment(t.run_at)) for t in timers.values()]
+        sql = _SQLITE_FENCE if self.sqlite else _PG_FENCE
+        found = await self.bulk.query(conn, sql, wanted)
+        self.fenced = {timer[0]: tuple(timer) for timer in found}
+        for position, timer in timers.items():
+            if timer.key not in self.fenced and self.outcomes[position] is None:
+                self.outcomes[position] = Outcome("stale")
+
+    async def _restore_failed_timers(self, conn: AsyncConnection) -> None:
+        rows = [
+            self.fenced[item.key]
+            for item, outcome in zip(self.items, self.outcomes, strict=True)
+            if isinstance(item, TimerItem)
+            and outcome
+            and outcome.status in ("failed", "again")
+            and item.key in self.fenced
+        ]
+        await self.bulk.execute(conn, _SQLITE_RESTORE if self.sqlite else _PG_RESTORE, rows)
+
+    # -- handling ---------------------------------------------------------------------------
+
+    def _handler_or_none(self, item: Item) -> Handler | None:
+        return self.runner.handlers.of(item.message)
+
+    def _handler_of(self, item: Item) -> Handler:
+        handler = self._handler_or_none(item)
+        if handler is None:
+            raise UnhandledMessage(type(item.message).__name__)
+        return handler
+
+    def _handle(self, position: int, item: Item) -> None:
+        if item.order_key is not None and item.order_key in self.blocked:
+            self.outcomes[position] = Outcome("again")
+            return
+        with start_span(
+            f"process {type(item.message).__name__}", "consumer", parent=item.traceparent
+        ):
+            cause = item.envelope if isinstance(item, EventItem) else None
+            self.work.begin_item(cause, current_traceparent())
+            written = len(self.work.emitted)
+            try:
+                answer = self._call(item)
+                self._encode(self.work.emitted[written:])
+                self.outcomes[position] = Outcome("done", answer)
+            except Exception as error:
+                self.work.undo_item()
+                self._fail(position, item, error)
+
+    def _call(self, item: Item) -> Any:
+        handler = self._handler_or_none(item)
+        if handler is None and isinstance(item, EventItem):
+            return None  # an event on a topic of ours that this service has no use for
+        return self._handler_of(item).function(item.message, self.work)
+
+    def _encode(self, emitted: Iterable[Any]) -> None:
+        source, now = self.runner.source, self.work.now
+        self.events.extend([outgoing(one, source=source, now=now) for one in emitted])
+
+    def _fail(self, position: int, item: Item, error: Exception) -> None:
+        if isinstance(error, NotLoaded) and len(self.items) > 1:
+            # An earlier item of the batch changed what this one needs: run it in the next batch.
+            self.outcomes[position] = Outcome("again")
+        elif isinstance(error, KefuError) and isinstance(item, CommandItem):
+            self.outcomes[position] = Outcome("refused", error=error)
+        else:
+            self.outcomes[position] = Outcome("failed", error=error)
+        if item.order_key is not None:
+            self.blocked.add(item.order_key)

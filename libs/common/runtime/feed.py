@@ -1,0 +1,236 @@
+"""What sockets show: numbered per receiver in the database, pushed live from the bus.
+
+An event that names receivers gets, in its own transaction, the next number of each receiver's
+feed. Every replica tails the topics and hands each event to the sockets it holds. A socket that
+comes back reads what it missed from the database by its last number, so neither a lost socket
+nor a lost replica loses anything.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+import structlog
+
+from common.bus.port import Bus, Record, Subscription
+from common.contracts import Envelope, Undecodable, decode
+from common.db.backbone import backbone_tables
+from common.db.database import Database
+from common.runtime.loops import Backoff, Loop
+
+MAX_QUEUED = 2000
+
+_tables = sa.MetaData()
+backbone_tables(_tables)
+FEED = _tables.tables["feed"]
+FEED_HEADS = _tables.tables["feed_heads"]
+
+log = structlog.get_logger(__name__)
+
+
+class FeedItem(NamedTuple):
+    """One event for one receiver.
+
+    `seq` is the number in the receiver's feed, from 1, without gaps; 0 for what is not kept
+    (typing). `body` is the event's JSON; `traceparent` is known only for live items.
+    """
+
+    receiver: str
+    seq: int
+    type: str
+    body: bytes
+    traceparent: str | None = None
+
+
+class Overrun(RuntimeError):
+    """A listener fell so far behind that live items were dropped: it must resume or reload."""
+
+
+class Listener:
+    """A socket's live queue. Once overrun it yields no more, so no gap can go unnoticed."""
+
+    def __init__(self, shop_id: str, receivers: Sequence[str]) -> None:
+        self.shop_id = shop_id
+        self.receivers = tuple(receivers)
+        self._queue: asyncio.Queue[FeedItem | None] = asyncio.Queue()
+        self._overrun = False
+
+    def push(self, item: FeedItem) -> None:
+        """Called by the feed: never waits."""
+        if self._overrun:
+            return
+        if self._queue.qsize() >= MAX_QUEUED:
+            self.overrun()
+            return
+        self._queue.put_nowait(item)
+
+    def overrun(self) -> None:
+        """Nothing more will come; whoever listens is told."""
+        self._overrun = True
+        self._queue.put_nowait(None)
+
+    async def next(self) -> FeedItem:
+        """The next live item; `Overrun` when items were dropped."""
+        item = await self._queue.get()
+        if item is None:
+            raise Overrun
+        return item
+
+    def waiting(self) -> list[FeedItem]:
+        """What is in the queue already, without waiting."""
+        found: list[FeedItem] = []
+        while not self._queue.empty():
+            item = self._queue.get_nowait()
+            if item is None:
+                raise Overrun
+            found.append(item)
+        return found
+
+
+class Feed(Loop):
+    """The feeds of one service."""
+
+    def __init__(self, database: Database, bus: Bus, topics: Iterable[str]) -> None:
+        super().__init__("feed")
+        self._database = database
+        self._bus = bus
+        self._topics = tuple(topics)
+        self._listeners: dict[tuple[str, str], set[Listener]] = defaultdict(set)
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def listen(self, shop_id: str, receivers: Sequence[str]) -> Iterator[Listener]:
+        """A live queue for these receivers while the block lasts."""
+        listener = Listener(shop_id, receivers)
+        for receiver in receivers:
+            self._listeners[shop_id, receiver].add(listener)
+        try:
+            yield listener
+        finally:
+            for receiver in receivers:
+                held = self._listeners[shop_id, receiver]
+                held.discard(listener)
+                if not held:
+                    del self._listeners[shop_id, receiver]
+
+    async def since(self, shop_id: str, receiver: str, seq: int, limit: int) -> list[FeedItem]:
+        """What a receiver got after number `seq`, oldest first."""
+        query = (
+            sa.select(FEED.c.seq, FEED.c.type, FEED.c.body)
+            .where(FEED.c.shop_id == shop_id, FEED.c.receiver == receiver, FEED.c.seq > seq)
+            .order_by(FEED.c.seq)
+            .limit(limit)
+        )
+        async with self._database.read() as conn:
+            found = await conn.execute(query)
+            return [FeedItem(receiver, n, type_, body.encode()) for n, type_, body in found]
+
+    async def heads(self, shop_id: str, receivers: Sequence[str]) -> dict[str, int]:
+        """The last number of each receiver; 0 for one that never got anything."""
+        query = sa.select(FEED_HEADS.c.receiver, FEED_HEADS.c.last_seq).where(
+            FEED_HEADS.c.shop_id == shop_id, FEED_HEADS.c.receiver.in_(receivers)
+        )
+        async with self._database.read() as conn:
+            found = await conn.execute(query)
+            known: dict[str, int] = {receiver: last for receiver, last in found.tuples()}
+        return {receiver: known.get(receiver, 0) for receiver in receivers}
+
+    async def run(self) -> None:
+        """Tail the topics until stopped."""
+        if not self._topics:
+            self.ready.set()
+            return
+        backoff = Backoff()
+        while not self.stopping:
+            subscription: Subscription | None = None
+            try:
+                subscription = await self._bus.tail(self._topics)
+                self._drop_listeners()
+                self.ready.set()
+                backoff.reset()
+                await self._follow(subscription)
+            except Exception as error:
+                log.warning("feed_tail_lost", error=repr(error))
+                self.beat()
+                await self.pause(backoff.next())
+            finally:
+                if subscription is not None:
+                    await subscription.close()
+
+    def _drop_listeners(self) -> None:
+        """What was published while nobody tailed is in the database: let sockets resume."""
+        if self.ready.is_set():
+            for held in list(self._listeners.values()):
+                for listener in list(held):
+                    listener.overrun()
+
+    async def _follow(self, subscription: Subscription) -> None:
+        while not self.stopping:
+            for record in await subscription.poll(1000, 0.5):
+                self._hand_out(record)
+            self.beat()
+
+    def _hand_out(self, record: Record) -> None:
+        if not self._listeners:
+            return
+        try:
+            envelope = decode(record.topic, record.key, record.value, record.headers)
+        except Undecodable:
+            return  # the consumer of the topic makes a dead letter of it
+        for receiver, seq in envelope.deliveries.items():
+            self._push(receiver, seq, envelope, record)
+
+    def _push(self, receiver: str, seq: int, envelope: Envelope, record: Record) -> None:
+        for listener in self._listeners.get((envelope.shop_id, receiver), ()):
+            item = FeedItem(receiver, seq, envelope.type, record.value, envelope.traceparent)
+            listener.push(item)
+
+
+class Follower:
+    """A receiver's view of its feeds: in order, without gaps, each item once.
+
+    Live items of one receiver come from many partitions, so a later number may arrive first. The
+    earlier ones are committed by then (numbers are given under a lock), and are read from the
+    database.
+    """
+
+    def __init__(self, feed: Feed, listener: Listener, seen: Mapping[str, int]) -> None:
+        self._feed = feed
+        self._listener = listener
+        self.seen = dict(seen)
+        """The last number that was handed on, per receiver."""
+
+    async def behind(self, heads: Mapping[str, int]) -> int:
+        """How many items the receivers have not seen yet."""
+        return sum(max(0, last - self.seen.get(name, 0)) for name, last in heads.items())
+
+    async def catch_up(self, page: int = 500) -> AsyncIterator[FeedItem]:
+        """Everything that the database has after the last numbers."""
+        for receiver in self._listener.receivers:
+            while found := await self._since(receiver, page):
+                for item in found:
+                    yield item
+
+    async def next(self) -> list[FeedItem]:
+        """The next items; `Overrun` when this follower has to start again from its numbers."""
+        while True:
+            item = await self._listener.next()
+            if item.seq == 0:
+                return [item]
+            last = self.seen.get(item.receiver, 0)
+            if item.seq == last + 1:
+                self.seen[item.receiver] = item.seq
+                return [item]
+            if item.seq > last:
+                return await self._since(item.receiver, item.seq - last)
+
+    async def _since(self, receiver: str, limit: int) -> list[FeedItem]:
+        found = await self._feed.since(
+            self._listener.shop_id, receiver, self.seen.get(receiver, 0), limit
+        )
+        if found:
+            self.seen[receiver] = found[-1].seq
+        return found

@@ -1,0 +1,217 @@
+"""Writes what a batch changed: one statement per table, then feed numbers, then the outbox."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.contracts import Envelope, Message, encode
+from common.contracts.deliveries import format_deliveries
+from common.db.binding import Binding, Values
+from common.db.bulk import BulkWriter
+from common.db.types import utc_to_text
+from common.ids import new_id
+from common.runtime.work import Armed, Emitted, Work
+
+_PG_TIMERS = """
+INSERT INTO timers (key, shop_id, kind, payload, due_at, run_at, attempts, traceparent)
+SELECT key, shop_id, kind, payload, due_at, due_at, 0, traceparent
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
+  AS v(key, shop_id, kind, payload, due_at, traceparent)
+ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, payload = excluded.payload,
+  due_at = excluded.due_at, run_at = excluded.run_at, attempts = 0,
+  traceparent = excluded.traceparent
+"""
+_SQLITE_TIMERS = """
+INSERT INTO timers (key, shop_id, kind, payload, due_at, run_at, attempts, traceparent)
+VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6)
+ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, payload = excluded.payload,
+  due_at = excluded.due_at, run_at = excluded.run_at, attempts = 0,
+  traceparent = excluded.traceparent
+"""
+_PG_CANCEL = "DELETE FROM timers WHERE key = ANY($1::text[])"
+_SQLITE_CANCEL = "DELETE FROM timers WHERE key = ?"
+# Heads are taken in key order, so that two batches never wait for each other crosswise.
+_PG_HEADS = """
+INSERT INTO feed_heads (shop_id, receiver, last_seq)
+SELECT shop_id, receiver, n FROM unnest($1::text[], $2::text[], $3::bigint[])
+  AS v(shop_id, receiver, n) ORDER BY 1, 2
+ON CONFLICT (shop_id, receiver) DO UPDATE SET last_seq = feed_heads.last_seq + excluded.last_seq
+RETURNING shop_id, receiver, last_seq
+"""
+_SQLITE_HEADS = """
+INSERT INTO feed_heads (shop_id, receiver, last_seq)
+SELECT json_extract(v.value, '$[0]'), json_extract(v.value, '$[1]'), json_extract(v.value, '$[2]')
+FROM json_each(?) AS v WHERE true
+ON CONFLICT (shop_id, receiver) DO UPDATE SET last_seq = feed_heads.last_seq + excluded.last_seq
+RETURNING shop_id, receiver, last_seq
+"""
+_PG_FEED = """
+INSERT INTO feed (shop_id, receiver, seq, type, body, created_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
+  $6::timestamptz[])
+"""
+_SQLITE_FEED = """
+INSERT INTO feed (shop_id, receiver, seq, type, body, created_at) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_PG_OUTBOX = """
+INSERT INTO outbox (topic, key, value, headers, created_at)
+SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::text[], $5::timestamptz[])
+"""
+_SQLITE_OUTBOX = """
+INSERT INTO outbox (topic, key, value, headers, created_at) VALUES (?, ?, ?, ?, ?)
+"""
+
+
+class Outgoing(NamedTuple):
+    """An event encoded for the bus, before its feed numbers are known."""
+
+    message: Message
+    envelope: Envelope
+    deliver: tuple[str, ...]
+
+
+def outgoing(emitted: Emitted, *, source: str, now: datetime) -> Outgoing:
+    """Encode an event; `Unencodable` when it breaks its own contract."""
+    envelope = Envelope.of(
+        emitted.event,
+        id=new_id(),
+        source=source,
+        time=now,
+        subject=emitted.subject,
+        traceparent=emitted.traceparent,
+    )
+    return Outgoing(encode(envelope), envelope, emitted.deliver)
+
+
+async def flush(
+    conn: AsyncConnection,
+    bulk: BulkWriter,
+    bindings: Sequence[Binding[Any]],
+    work: Work,
+    events: Sequence[Outgoing],
+) -> None:
+    """Write rows, timers, feed and outbox of a batch into its transaction."""
+    for binding in bindings:
+        await _write_rows(conn, bulk, binding, work)
+    await _write_timers(conn, bulk, work.armed)
+    numbers = await _number_deliveries(conn, bulk, events)
+    await _write_feed(conn, bulk, events, numbers, work.now)
+    await _write_outbox(conn, bulk, events, numbers, work.now)
+
+
+async def _write_rows(
+    conn: AsyncConnection, bulk: BulkWriter, binding: Binding[Any], work: Work
+) -> None:
+    changes = work.changes(binding)
+    statements = bulk.statements(binding)
+    # Deletes and updates first: they may free a unique key that an insert takes.
+    await bulk.execute(conn, statements.delete, changes.deletes)
+    if changes.updates:
+        rows = changes.updates
+        await bulk.execute(conn, statements.update, statements.update_order(rows))
+    await bulk.execute(conn, statements.insert, changes.inserts)
+
+
+async def _write_timers(conn: AsyncConnection, bulk: BulkWriter, armed: Sequence[Armed]) -> None:
+    if not armed:
+        return
+    sqlite = bulk.dialect == "sqlite"
+    last = {timer.key: timer for timer in armed}
+    cancels = [(key,) for key, timer in sorted(last.items()) if timer.payload is None]
+    arms = [_timer_values(timer, sqlite) for _, timer in sorted(last.items()) if timer.payload]
+    await bulk.execute(conn, _SQLITE_CANCEL if sqlite else _PG_CANCEL, cancels)
+    await bulk.execute(conn, _SQLITE_TIMERS if sqlite else _PG_TIMERS, arms)
+
+
+def _timer_values(timer: Armed, sqlite: bool) -> Values:
+    assert timer.due_at is not None
+    due_at = utc_to_text(timer.due_at) if sqlite else timer.due_at
+    return (
+        timer.key,
+        timer.payload.shop_id,  # type: ignore[union-attr]
+        type(timer.payload).__name__,
+        msgspec.json.encode(timer.payload).decode(),
+        due_at,
+        timer.traceparent or "",
+    )
+
+
+Numbers = list[dict[str, int]]
+
+
+async def _number_deliveries(
+    conn: AsyncConnection, bulk: BulkWriter, events: Sequence[Outgoing]
+) -> Numbers:
+    """For each event, the number it gets in each of its receivers' feeds."""
+    counts: dict[tuple[str, str], int] = {}
+    for event in events:
+        for receiver in event.deliver:
+            key = (event.envelope.shop_id, receiver)
+            counts[key] = counts.get(key, 0) + 1
+    if not counts:
+        return [{} for _ in events]
+    sql = _SQLITE_HEADS if bulk.dialect == "sqlite" else _PG_HEADS
+    heads = await bulk.query(conn, sql, [(*key, n) for key, n in counts.items()])
+    following = {(shop, receiver): last - counts[shop, receiver] for shop, receiver, last in heads}
+    return [_take_numbers(event, following) for event in events]
+
+
+def _take_numbers(event: Outgoing, following: dict[tuple[str, str], int]) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for receiver in event.deliver:
+        key = (event.envelope.shop_id, receiver)
+        following[key] += 1
+        numbers[receiver] = following[key]
+    return numbers
+
+
+async def _write_feed(
+    conn: AsyncConnection,
+    bulk: BulkWriter,
+    events: Sequence[Outgoing],
+    numbers: Numbers,
+    now: datetime,
+) -> None:
+    sqlite = bulk.dialect == "sqlite"
+    moment = utc_to_text(now) if sqlite else now
+    rows = [
+        (event.envelope.shop_id, receiver, seq, event.envelope.type, body, moment)
+        for event, deliveries in zip(events, numbers, strict=True)
+        if deliveries
+        for body in (event.message.value.decode(),)
+        for receiver, seq in deliveries.items()
+    ]
+    await bulk.execute(conn, _SQLITE_FEED if sqlite else _PG_FEED, rows)
+
+
+async def _write_outbox(
+    conn: AsyncConnection,
+    bulk: BulkWriter,
+    events: Sequence[Outgoing],
+    numbers: Numbers,
+    now: datetime,
+) -> None:
+    sqlite = bulk.dialect == "sqlite"
+    moment = utc_to_text(now) if sqlite else now
+    rows = [
+        (m.topic, m.key, m.value, headers_to_text(m.headers, deliveries), moment)
+        for (m, _, _), deliveries in zip(events, numbers, strict=True)
+    ]
+    await bulk.execute(conn, _SQLITE_OUTBOX if sqlite else _PG_OUTBOX, rows)
+
+
+def headers_to_text(headers: Sequence[tuple[str, bytes]], deliveries: dict[str, int]) -> str:
+    """Record headers as the outbox keeps them: a JSON list of pairs."""
+    pairs = [(name, value.decode()) for name, value in headers]
+    if deliveries:
+        pairs.append(("ce_deliveries", format_deliveries(deliveries)))
+    return msgspec.json.encode(pairs).decode()
+
+
+def headers_from_text(text: str) -> list[tuple[str, bytes]]:
+    """The inverse of `headers_to_text`."""
+    pairs: list[tuple[str, str]] = msgspec.json.decode(text, type=list[tuple[str, str]])
+    return [(name, value.encode()) for name, value in pairs]

@@ -1,0 +1,1 @@
+"""Traces, metrics and logs: what a running process tells about itself."""

@@ -1,0 +1,1 @@
+"""The HTTP and WebSocket edge: one application factory, and what every endpoint shares."""

@@ -1,0 +1,1 @@
+"""A small service for testing the runtime: it tallies reviews per product."""

@@ -1,0 +1,180 @@
+"""The tally service: every way in (events, commands, timers) and out (rows, events, feed)."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from common.contracts import FeedbackTagged, ShopReview
+from common.db.binding import Binding, Index
+from common.db.models import service_registry
+from common.db.types import UtcDateTime
+from common.errors import Conflict
+from common.runtime import Handlers, Need, ServiceDefinition, Work, row, rows
+
+FAILING_TEXT = "handler, please fail"
+
+
+class TallyTable(SQLModel, registry=service_registry()):
+    """Base of the tables of the tally service."""
+
+
+class TallyRow(TallyTable, table=True):
+    """One product's tally."""
+
+    __tablename__ = "tallies"
+    shop_id: str = Field(primary_key=True)
+    product_id: str = Field(primary_key=True)
+    count: int
+    texts: list[str] = Field(sa_type=sa.JSON)
+    changed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    version: int
+
+
+class Tally(msgspec.Struct):
+    """How many reviews a product has."""
+
+    shop_id: str
+    product_id: str
+    count: int = 0
+    texts: tuple[str, ...] = ()
+    changed_at: datetime | None = None
+    version: int = 0
+
+
+class Add(msgspec.Struct, frozen=True):
+    """Command: add to a tally; refused above the limit."""
+
+    shop_id: str
+    product_id: str
+    amount: int
+    limit: int = 1_000_000
+
+
+class Added(msgspec.Struct, frozen=True):
+    """The count after an `Add`."""
+
+    count: int
+
+
+class Expire(msgspec.Struct, frozen=True):
+    """Timer: reset a tally if it still has this count."""
+
+    shop_id: str
+    product_id: str
+    fail: bool = False
+
+
+TALLIES: Binding[Tally] = Binding(
+    Tally,
+    TallyRow.__table__,  # type: ignore[attr-defined]
+    key=("shop_id", "product_id"),
+    indexes={
+        "of_shop": Index(columns=("shop_id",), where=lambda t: t.count > 0, sql="t.count > 0"),
+    },
+)
+
+handlers = Handlers()
+
+
+def _tally(message: Any) -> Iterable[Need]:
+    yield row(Tally, message.shop_id, message.product_id)
+
+
+def _count(work: Work, shop_id: str, product_id: str, amount: int) -> Tally:
+    tally = work.get(Tally, shop_id, product_id)
+    if tally is None:
+        tally = Tally(shop_id, product_id)
+        work.add(tally)
+    tally.count += amount
+    tally.changed_at = work.now
+    return tally
+
+
+@handlers.on(ShopReview, needs=_tally)
+def count_review(event: ShopReview, work: Work) -> None:
+    tally = _count(work, event.shop_id, event.product_id, 1)
+    tally.texts = (*tally.texts, event.text)
+    work.emit(tagged(event, tally), deliver=("shop", f"product:{event.product_id}"))
+    if event.text == FAILING_TEXT:
+        raise RuntimeError("asked to fail")
+
+
+def tagged(event: ShopReview, tally: Tally) -> FeedbackTagged:
+    """The event that a counted review becomes; its item id carries the running count."""
+    return FeedbackTagged(
+        shop_id=event.shop_id,
+        item_id=f"{event.review_id}#{tally.count}",
+        source="review",
+        product_id=event.product_id,
+        tags=(),
+        sentiment="neutral",
+        taxonomy_version=1,
+        text_excerpt=event.text,
+        occurred_at=event.created_at,
+    )
+
+
+@handlers.command(Add, needs=_tally)
+def add(command: Add, work: Work) -> Added:
+    tally = _count(work, command.shop_id, command.product_id, command.amount)
+    if tally.count > command.limit:
+        raise Conflict("over the limit")
+    return Added(tally.count)
+
+
+class ArmExpiry(msgspec.Struct, frozen=True):
+    """Command: reset a tally after some seconds."""
+
+    shop_id: str
+    product_id: str
+    seconds: float
+    fail: bool = False
+
+
+@handlers.command(ArmExpiry)
+def arm_expiry(command: ArmExpiry, work: Work) -> Added:
+    due_at = work.now + timedelta(seconds=command.seconds)
+    payload = Expire(command.shop_id, command.product_id, command.fail)
+    work.arm(f"expire/{command.product_id}", due_at, payload)
+    return Added(0)
+
+
+@handlers.timer(Expire, needs=_tally)
+def expire(timer: Expire, work: Work) -> None:
+    tally = work.get(Tally, timer.shop_id, timer.product_id)
+    if tally is not None:
+        tally.count = 0
+    if timer.fail:
+        raise RuntimeError("asked to fail")
+
+
+class Total(msgspec.Struct, frozen=True):
+    """Command: the sum of a shop's tallies."""
+
+    shop_id: str
+
+
+def _all_of_shop(command: Total) -> Iterable[Need]:
+    yield rows(Tally, "of_shop", command.shop_id)
+
+
+@handlers.command(Total, needs=_all_of_shop)
+def total(command: Total, work: Work) -> Added:
+    return Added(sum(tally.count for tally in work.all(Tally, "of_shop", command.shop_id)))
+
+
+TALLY = ServiceDefinition(
+    name="tally",
+    title="Tally",
+    metadata=TallyTable.metadata,
+    migrations=Path(__file__).parent / "migrations",
+    bindings=(TALLIES,),
+    handlers=handlers,
+    topics=("shop.reviews",),
+    feed_topics=("kefu.feedback",),
+)
