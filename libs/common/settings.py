@@ -78,7 +78,11 @@ class Settings(BaseSettings):
         365, ge=1, le=3650, description="Days until personal data of finished matters is deleted."
     )
     inbox_retention_days: int = Field(
-        14, ge=1, le=365, description="Days that repeats of events and commands are recognised."
+        31,
+        ge=1,
+        le=365,
+        description="Days that repeats of events and commands are recognised. More than the "
+        "longest retention of a topic (30 days), or replaying a group repeats effects.",
     )
 
     # ---- Kafka client

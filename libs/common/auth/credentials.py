@@ -3,6 +3,8 @@
 Never in a URL: addresses end up in logs, histories and referrers.
 """
 
+from collections.abc import Iterable
+
 from starlette.requests import HTTPConnection
 
 from common.errors import OriginNotAllowed, Unauthorized
@@ -23,7 +25,7 @@ def token_of(connection: HTTPConnection, allowed_origins: tuple[str, ...]) -> st
     `Unauthorized` when there is none; `OriginNotAllowed` when a page of another site opened a
     socket with the cookie, which a browser would send along for anyone.
     """
-    if token := _from_header(connection.headers.get("authorization")):
+    if token := _from_header(connection.scope["headers"]):
         return token
     if connection.scope["type"] != "websocket":
         raise Unauthorized("The request carries no token.", hint=_HINT)
@@ -35,9 +37,12 @@ def token_of(connection: HTTPConnection, allowed_origins: tuple[str, ...]) -> st
     raise Unauthorized("The handshake carries no token.", hint=_SOCKET_HINT)
 
 
-def _from_header(value: str | None) -> str | None:
-    scheme, _, token = (value or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+def _from_header(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, token = value.decode("latin-1").partition(" ")
+            return token.strip() or None if scheme.lower() == "bearer" else None
+    return None
 
 
 def _from_protocols(value: str) -> str | None:

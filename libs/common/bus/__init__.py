@@ -1,9 +1,9 @@
 """The event bus: one port, two engines (Kafka and embedded) that keep the same promises."""
 
-from common.bus.port import Bus, Lag, Record, Subscription
+from common.bus.port import Bus, GroupInUse, Lag, Oversize, Record, Subscription
 from common.settings import Settings
 
-__all__ = ["Bus", "Lag", "Record", "Subscription", "open_bus"]
+__all__ = ["Bus", "GroupInUse", "Lag", "Oversize", "Record", "Subscription", "open_bus"]
 
 
 def open_bus(settings: Settings, service: str) -> Bus:

@@ -3,11 +3,14 @@
 Partitions, groups, membership and committed positions are rows; whoever opens the file takes
 part, so several processes may share it. Members prove that they live by polling; one that falls
 silent loses its partitions to the others. Publishing wakes the readers of this process at once,
-readers of other processes look again after `FOREIGN_POLL_SECONDS`.
+readers of other processes look again after `FOREIGN_POLL_SECONDS`. Whoever appends also sweeps
+out what is older than the topic's retention.
 """
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +19,7 @@ from typing import Any
 
 import aiosqlite
 
-from common.bus.port import Lag, OnRevoked, Position, Record
+from common.bus.port import GroupInUse, Lag, OnRevoked, Position, Record, require_fit
 from common.contracts.envelope import Message
 from common.contracts.topics import TOPICS
 from common.ids import new_id
@@ -24,6 +27,8 @@ from common.ids import new_id
 MEMBER_TIMEOUT_SECONDS = 10.0
 HEARTBEAT_SECONDS = 2.0
 FOREIGN_POLL_SECONDS = 0.1
+# One sweep per so many records of a partition removes up to twice as many expired ones.
+SWEEP_EVERY = 512
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
@@ -109,6 +114,7 @@ class EmbeddedBus:
         """Append all messages in one transaction."""
         if not messages:
             return
+        require_fit(messages)
         async with self._write, _transaction(self.writer) as db:
             ends = await self._ends({m.topic for m in messages})
             rows = [_log_row(message, ends) for message in messages]
@@ -117,9 +123,20 @@ class EmbeddedBus:
                 "INSERT OR REPLACE INTO ends VALUES (?, ?, ?)",
                 [(topic, partition, end) for (topic, partition), end in ends.items()],
             )
+            await self._sweep(db, {(row[0], row[1]) for row in rows if row[2] % SWEEP_EVERY == 0})
         async with self._published:
             self.publishes += 1
             self._published.notify_all()
+
+    async def _sweep(self, db: aiosqlite.Connection, positions: Iterable[Position]) -> None:
+        for topic, partition in positions:
+            before = time.time() - TOPICS[topic].retention.total_seconds()
+            await db.execute(
+                "DELETE FROM log WHERE topic = ?1 AND partition = ?2 AND at < ?3 AND offset IN "
+                "(SELECT offset FROM log WHERE topic = ?1 AND partition = ?2 "
+                "ORDER BY offset LIMIT ?4)",
+                (topic, partition, before, 2 * SWEEP_EVERY),
+            )
 
     async def _ends(self, topics: Iterable[str]) -> dict[Position, int]:
         listed = json.dumps(sorted(topics))
@@ -172,14 +189,27 @@ class EmbeddedBus:
         return EmbeddedTail(self, {p: ends.get(p, 0) for p in partitions})
 
     async def lag(self, group: str) -> list[Lag]:
-        """How far a group is behind on each partition it has ever committed or could read."""
+        """How far a group is behind on each partition of the topics that it has read from."""
         committed = await self.positions(group)
-        ends = await self._ends({topic for topic, _ in committed} | set(TOPICS))
-        known = sorted(set(committed))
-        return [Lag(group, t, p, committed[t, p], ends.get((t, p), 0)) for t, p in known]
+        ends = await self._ends({topic for topic, _ in committed})
+        known = sorted(ends)
+        firsts = {at: await self._first(at) for at in known if at not in committed}
+        return [Lag(group, *at, committed.get(at, firsts.get(at, 0)), ends[at]) for at in known]
+
+    async def _first(self, position: Position) -> int:
+        found = await self.reader.execute_fetchall(
+            "SELECT coalesce(min(offset), 0) FROM log WHERE topic = ? AND partition = ?", position
+        )
+        return int(next(iter(found))[0])
 
     async def rewind(self, group: str, offsets: Mapping[Position, int]) -> None:
-        """Set committed positions."""
+        """Set committed positions of a group that has no members at present."""
+        fresh = time.time() - MEMBER_TIMEOUT_SECONDS
+        living = await self.reader.execute_fetchall(
+            "SELECT 1 FROM members WHERE group_name = ? AND seen_at >= ?", (group, fresh)
+        )
+        if living:
+            raise GroupInUse(f"stop the members of {group} first")
         await self.store_positions(group, offsets)
 
     async def positions(self, group: str) -> dict[Position, int]:
@@ -220,12 +250,6 @@ class EmbeddedBus:
             "SELECT member FROM members WHERE group_name = ? ORDER BY member", (group,)
         )
         return [row[0] for row in found]
-
-    async def prune(self, topic: str, before: float) -> int:
-        """Drop log entries older than a moment (seconds since 1970); how many."""
-        async with self._write, _transaction(self.writer) as db:
-            cursor = await db.execute("DELETE FROM log WHERE topic = ? AND at < ?", (topic, before))
-            return cursor.rowcount
 
 
 class EmbeddedTail:
@@ -283,6 +307,7 @@ class EmbeddedMember:
             self._beaten_at = time.monotonic()
         if alive != self._alive:
             if self._id not in alive:
+                await self._rebalance([])  # taken for dead: others have read on from here
                 alive = await self._bus.members(self._group, self._id)
             await self._rebalance(alive)
 
@@ -342,7 +367,13 @@ class _transaction:  # noqa: N801 - a context manager that is used like a functi
         self._db = db
 
     async def __aenter__(self) -> aiosqlite.Connection:
-        await self._db.execute("BEGIN IMMEDIATE")
+        try:
+            await self._db.execute("BEGIN IMMEDIATE")
+        except asyncio.CancelledError:
+            # The connection's thread begins all the same: end that for whoever comes next.
+            with contextlib.suppress(sqlite3.OperationalError):
+                await self._db.execute("ROLLBACK")
+            raise
         return self._db
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: Any) -> None:
@@ -353,11 +384,12 @@ def _log_row(message: Message, ends: dict[Position, int]) -> tuple[Any, ...]:
     partition = partition_of(message.key, TOPICS[message.topic].partitions)
     offset = ends.get((message.topic, partition), 0)
     ends[message.topic, partition] = offset + 1
-    headers = json.dumps([(name, value.decode()) for name, value in message.headers])
+    pairs = [(name, value.decode("utf-8", "surrogateescape")) for name, value in message.headers]
+    headers = json.dumps(pairs)
     return (message.topic, partition, offset, message.key, message.value, headers, time.time())
 
 
 def _record(row: Any) -> Record:
     topic, partition, offset, key, value, headers = row
-    pairs = [(name, text.encode()) for name, text in json.loads(headers)]
+    pairs = [(name, text.encode("utf-8", "surrogateescape")) for name, text in json.loads(headers)]
     return Record(topic, partition, offset, bytes(key), bytes(value), pairs)

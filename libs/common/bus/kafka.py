@@ -14,16 +14,23 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownMemberIdError,
+)
 from aiokafka.helpers import create_ssl_context
 
-from common.bus.port import Lag, OnRevoked, Position, Record
+from common.bus.port import GroupInUse, Lag, OnRevoked, Position, Record, require_fit
 from common.contracts.envelope import Message
-from common.contracts.topics import TOPICS
+from common.contracts.topics import TOPICS, Topic
 from common.settings import Settings
 
 PUBLISH_DEADLINE_SECONDS = 20.0
 STOP_DEADLINE_SECONDS = 5.0
+LEADERS_DEADLINE_SECONDS = 30.0
 
 
 class KafkaBus:
@@ -38,7 +45,7 @@ class KafkaBus:
         session_timeout_ms: int = 10_000,
         max_poll_interval_ms: int = 120_000,
         request_timeout_ms: int = 10_000,
-        replication_factor: int = -1,
+        replication_factor: int = 3,
         security: Mapping[str, Any] | None = None,
     ) -> None:
         self._client_id = client_id
@@ -97,19 +104,22 @@ class KafkaBus:
     async def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _stopped(producer.stop)
+            await _abandon(producer)
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish in order per partition; a producer that errs is replaced."""
         if not messages:
             return
+        require_fit(messages)
         producer = await self._live_producer()
         try:
             async with asyncio.timeout(PUBLISH_DEADLINE_SECONDS):
                 sent = [await _send(producer, message) for message in messages]
                 await asyncio.gather(*sent)
         except BaseException:
-            await self._drop_producer()
+            if self._producer is producer:
+                self._producer = None
+                await _abandon(producer)
             raise
 
     async def subscribe(
@@ -130,9 +140,10 @@ class KafkaBus:
             metadata_max_age_ms=30_000,
         )
         consumer.subscribe(list(topics), listener=_Listener(on_revoked))
-        return await _started(consumer)
+        await _start(consumer)
+        return KafkaSubscription(consumer)
 
-    async def tail(self, topics: Iterable[str]) -> "KafkaSubscription":
+    async def tail(self, topics: Iterable[str]) -> "KafkaTail":
         """Read every partition from its present end on, without a group."""
         consumer = AIOKafkaConsumer(
             **self._link,
@@ -141,7 +152,8 @@ class KafkaBus:
             auto_offset_reset="latest",
             fetch_max_wait_ms=100,
         )
-        subscription = await _started(consumer)
+        await _start(consumer)
+        subscription = KafkaTail(consumer)
         try:
             partitions = [
                 TopicPartition(topic, partition)
@@ -158,48 +170,59 @@ class KafkaBus:
         return subscription
 
     async def ensure_topics(self) -> list[str]:
-        """Create missing topics with the partitions and retention of the registry."""
+        """Create missing topics with the partitions and retention of the registry.
+
+        Each gets the wanted number of copies, or as many as there are brokers.
+        """
         admin = AIOKafkaAdminClient(**self._link, client_id=self._client_id)
         await admin.start()
         try:
             existing = set(await admin.list_topics())
             missing = [topic for topic in TOPICS.values() if topic.name not in existing]
-            if missing:
-                await admin.create_topics([self._new_topic(topic) for topic in missing])
+            if not missing:
+                return []
+            brokers = len((await admin.describe_cluster())["brokers"])
+            copies = min(self._replication_factor, brokers)
+            made = await admin.create_topics([_new_topic(topic, copies) for topic in missing])
+            for name, code, reason in made.topic_errors:
+                if code not in (0, TopicAlreadyExistsError.errno):
+                    raise KafkaError(f"topic {name} was not created: {reason}")
+            await _wait_for_leaders(admin, [topic.name for topic in missing])
             return [topic.name for topic in missing]
         finally:
             await _stopped(admin.close)
 
-    def _new_topic(self, topic: Any) -> NewTopic:
-        return NewTopic(
-            name=topic.name,
-            num_partitions=topic.partitions,
-            replication_factor=self._replication_factor,
-            topic_configs=topic.config(),
-        )
-
     async def lag(self, group: str) -> list[Lag]:
-        """How far a group is behind, from its committed offsets and the topics' ends."""
+        """How far a group is behind on each partition of the topics that it has read from."""
         admin = AIOKafkaAdminClient(**self._link, client_id=self._client_id)
         await admin.start()
         try:
-            committed = await admin.list_consumer_group_offsets(group)
+            found = await admin.list_consumer_group_offsets(group)
         finally:
             await _stopped(admin.close)
-        ends = await self._ends(list(committed))
-        found = [
-            Lag(group, tp.topic, tp.partition, at.offset, ends[tp]) for tp, at in committed.items()
+        committed = {(tp.topic, tp.partition): at.offset for tp, at in found.items()}
+        bounds = await self._bounds({topic for topic, _ in committed})
+        return [
+            Lag(group, *at, committed.get(at, first), end)
+            for at, (first, end) in sorted(bounds.items())
+            if end > first or at in committed
         ]
-        return sorted(found)
 
-    async def _ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        if not partitions:
+    async def _bounds(self, topics: set[str]) -> dict[Position, tuple[int, int]]:
+        """The first offset that each partition still has, and the next that it will give."""
+        if not topics:
             return {}
         consumer = AIOKafkaConsumer(**self._link)
         await consumer.start()
         try:
-            ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-            return ends
+            partitions = [
+                TopicPartition(topic, n)
+                for topic in topics
+                for n in await _partitions(consumer, topic)
+            ]
+            firsts = await consumer.beginning_offsets(partitions)
+            ends = await consumer.end_offsets(partitions)
+            return {(tp.topic, tp.partition): (firsts[tp], ends[tp]) for tp in partitions}
         finally:
             await _stopped(consumer.stop)
 
@@ -210,6 +233,8 @@ class KafkaBus:
         try:
             consumer.assign([TopicPartition(*position) for position in offsets])
             await consumer.commit({TopicPartition(*p): at for p, at in offsets.items()})
+        except (CommitFailedError, UnknownMemberIdError) as error:
+            raise GroupInUse(f"stop the members of {group} first") from error
         finally:
             await _stopped(consumer.stop)
 
@@ -221,7 +246,7 @@ class KafkaBus:
 
 
 class KafkaSubscription:
-    """A consumer: a member of a group, or a tail."""
+    """A member of a group."""
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
@@ -252,12 +277,21 @@ class KafkaSubscription:
 
     async def idle(self) -> None:
         """Poll with everything paused: membership lives, no record is taken."""
+        if self._consumer._subscription.reassignment_in_progress:
+            return  # getmany would wait for its end, and that may be waiting for us
         self._consumer.pause(*self._consumer.assignment())
         await self._consumer.getmany(timeout_ms=0)
 
     async def close(self) -> None:
         """Leave the group."""
         await _stopped(self._consumer.stop)
+
+
+class KafkaTail(KafkaSubscription):
+    """Everything published since it was opened."""
+
+    async def commit(self, offsets: Mapping[Position, int]) -> None:
+        """A tail has no positions to keep."""
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -288,6 +322,15 @@ def _security(settings: Settings) -> dict[str, Any]:
     return options
 
 
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Stop a producer; one that hangs on what it cannot send is torn down without sending."""
+    await _stopped(producer.stop)
+    sender = producer._sender.sender_task
+    if sender is not None and not sender.done():
+        sender.cancel()
+        await _stopped(producer.client.close)
+
+
 async def _send(producer: AIOKafkaProducer, message: Message) -> "asyncio.Future[Any]":
     future: asyncio.Future[Any] = await producer.send(
         message.topic, value=message.value, key=message.key, headers=message.headers
@@ -295,13 +338,32 @@ async def _send(producer: AIOKafkaProducer, message: Message) -> "asyncio.Future
     return future
 
 
-async def _started(consumer: AIOKafkaConsumer) -> KafkaSubscription:
+async def _start(consumer: AIOKafkaConsumer) -> None:
     try:
         await consumer.start()
     except BaseException:
         await _stopped(consumer.stop)
         raise
-    return KafkaSubscription(consumer)
+
+
+def _new_topic(topic: Topic, copies: int) -> NewTopic:
+    return NewTopic(
+        name=topic.name,
+        num_partitions=topic.partitions,
+        replication_factor=copies,
+        topic_configs=topic.config(),
+    )
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
+    """A topic just made has no leaders for a moment, and refuses what is published to it."""
+    async with asyncio.timeout(LEADERS_DEADLINE_SECONDS):
+        while True:
+            described = await admin.describe_topics(topics)
+            partitions = [p for topic in described for p in topic["partitions"]]
+            if partitions and all(p["leader"] >= 0 and not p["error_code"] for p in partitions):
+                return
+            await asyncio.sleep(0.1)
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:

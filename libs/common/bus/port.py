@@ -6,18 +6,43 @@ Promises of every engine, held by one contract test suite:
 * each group gets every message at least once, in order per partition;
 * what was not committed is delivered again after a crash or a rebalance;
 * partitions of a topic are shared out among a group's members;
-* a tail sees every message published after it was opened, in every replica.
+* a tail sees every message published after it was opened, in every replica;
+* a message that its topic cannot take is refused before any of its batch is published.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from common.contracts.envelope import Message
+from common.contracts.topics import TOPICS
+
+
+class Oversize(ValueError):
+    """A message larger than its topic takes: it can never be published as it is."""
+
+
+class GroupInUse(RuntimeError):
+    """Positions of a group cannot be set while it has members."""
+
 
 Position = tuple[str, int]
 """A topic and a partition."""
 
 OnRevoked = Callable[[], Awaitable[None]]
+
+
+# What a record costs besides its key, value and headers: lengths, times, checksums.
+RECORD_OVERHEAD = 128
+
+
+def require_fit(messages: Iterable[Message]) -> None:
+    """Refuse messages that their topics cannot take (`Oversize`)."""
+    for message in messages:
+        headers = sum(len(name.encode()) + len(value) + 10 for name, value in message.headers)
+        size = RECORD_OVERHEAD + len(message.key) + len(message.value) + headers
+        limit = TOPICS[message.topic].max_message_bytes
+        if size > limit:
+            raise Oversize(f"{size} bytes; {message.topic} takes {limit}")
 
 
 class Record(NamedTuple):
@@ -72,7 +97,10 @@ class Bus(Protocol):
         """Disconnect."""
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Publish in order; all durable when it returns. Raises when any is not."""
+        """Publish in order; all durable when it returns. Raises when any is not.
+
+        `Oversize` when a message is too large for its topic: then none was published.
+        """
 
     async def subscribe(
         self, topics: Iterable[str], group: str, *, on_revoked: OnRevoked | None = None
@@ -86,10 +114,10 @@ class Bus(Protocol):
         """Create the topics of the registry that are missing; their names."""
 
     async def lag(self, group: str) -> list[Lag]:
-        """How far a group is behind, per partition."""
+        """How far a group is behind, on each partition of the topics that it has read from."""
 
     async def rewind(self, group: str, offsets: Mapping[Position, int]) -> None:
-        """Set the committed positions of a group without members."""
+        """Set the committed positions of a group without members; else `GroupInUse`."""
 
     async def ping(self) -> None:
         """Raises when the bus does not answer."""

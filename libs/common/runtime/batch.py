@@ -155,6 +155,7 @@ class _Batch:
         self.outcomes: list[Outcome | None] = [None] * len(items)
         self.work = Work(runner.clock(), runner.bindings, runner._codecs)
         self.blocked: set[Any] = set()
+        self.effective = False
         self.events: list[Outgoing] = []
         self.fenced: dict[str, Values] = {}
 
@@ -171,7 +172,13 @@ class _Batch:
             await self._restore_failed_timers(conn)
             await flush(conn, self.bulk, self.runner.bindings, self.work, self.events)
             await self._remember_answers(conn)
-        return [outcome or Outcome("done") for outcome in self.outcomes], self.work.wakes
+        return [outcome or Outcome("done") for outcome in self.outcomes], self._wakes()
+
+    def _wakes(self) -> list[str]:
+        """The loops that have something to do now that this is committed."""
+        relay = ["relay"] if self.events else []
+        timers = ["timers"] if self.work.armed else []
+        return [*relay, *timers, *self.work.wakes]
 
     def _open(self) -> list[int]:
         return [n for n, outcome in enumerate(self.outcomes) if outcome is None]
@@ -342,6 +349,10 @@ class _Batch:
         if item.order_key is not None and item.order_key in self.blocked:
             self.outcomes[position] = Outcome("again")
             return
+        if isinstance(item, TimerItem) and self.work.timer_settled(item.key):
+            # An earlier timer of this batch moved or cancelled this one: what it left stands.
+            self.outcomes[position] = Outcome("stale")
+            return
         with start_span(
             f"process {type(item.message).__name__}", "consumer", parent=item.traceparent
         ):
@@ -352,6 +363,7 @@ class _Batch:
                 answer = self._call(item)
                 self._encode(self.work.emitted[written:])
                 self.outcomes[position] = Outcome("done", answer)
+                self.effective = True
             except Exception as error:
                 self.work.undo_item()
                 self._fail(position, item, error)
@@ -367,8 +379,9 @@ class _Batch:
         self.events.extend([outgoing(one, source=source, now=now) for one in emitted])
 
     def _fail(self, position: int, item: Item, error: Exception) -> None:
-        if isinstance(error, NotLoaded) and len(self.items) > 1:
+        if isinstance(error, NotLoaded) and self.effective:
             # An earlier item of the batch changed what this one needs: run it in the next batch.
+            # The first item has no such excuse, so that every batch brings at least one to an end.
             self.outcomes[position] = Outcome("again")
         elif isinstance(error, KefuError) and isinstance(item, CommandItem):
             self.outcomes[position] = Outcome("refused", error=error)

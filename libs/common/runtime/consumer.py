@@ -25,6 +25,8 @@ from common.runtime.meters import Meters
 
 RETRY_DELAYS_SECONDS = (0.05, 0.2)
 COMMIT_EVERY_SECONDS = 1.0
+# A group waits for a member that finishes its work in hand, but not for the length of an outage.
+REVOKE_SECONDS = 5.0
 POLL_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
@@ -84,10 +86,17 @@ class Consumer(Loop):
         self._committed_at = 0.0
         self._parked: set[dead_letters.OrderKey] = set()
         self._parked_stale = True
+        self._following: dict[Position, int] = {}
         self._working = asyncio.Lock()
 
     async def run(self) -> None:
-        """Poll and handle until stopped."""
+        """Poll and handle until stopped; whatever ends it, the group is left."""
+        try:
+            await self._consume()
+        finally:
+            await self._close_subscription()
+
+    async def _consume(self) -> None:
         backoff = Backoff()
         while not self.stopping:
             try:
@@ -102,7 +111,6 @@ class Consumer(Loop):
                 await self._close_subscription()
                 self.beat()
                 await self.pause(backoff.next())
-        await self._close_subscription()
 
     def parked_changed(self) -> None:
         """Letters were replayed: look again which keys are parked."""
@@ -113,7 +121,6 @@ class Consumer(Loop):
             self._subscription = await self._bus.subscribe(
                 self._topics, self._group, on_revoked=self._on_revoked
             )
-            self._parked_stale = True
         records = await self._subscription.poll(self._batch_size, POLL_SECONDS)
         self.beat()
         if records:
@@ -123,13 +130,17 @@ class Consumer(Loop):
 
     async def _on_revoked(self) -> None:
         # Records in hand are finished first: their offsets are committed before others take over.
-        async with self._working:
-            self._parked_stale = True
-            await self._commit(force=True)
+        # If that takes too long others repeat them, which the inbox makes harmless.
+        try:
+            async with asyncio.timeout(REVOKE_SECONDS), self._working:
+                await self._commit(force=True)
+        except TimeoutError:
+            log.warning("revoked_with_work_in_hand")
 
     async def _close_subscription(self) -> None:
         subscription, self._subscription = self._subscription, None
         self._offsets.clear()
+        self._following.clear()
         if subscription is not None:
             await subscription.close()
 
@@ -145,6 +156,7 @@ class Consumer(Loop):
     async def _work_through(self, records: Sequence[Record]) -> None:
         """Bring every record of the batch to its end; survives outages of the database."""
         backoff = Backoff()
+        self._note_positions(records)
         while True:
             try:
                 await self._finish(records)
@@ -160,6 +172,14 @@ class Consumer(Loop):
         for record in records:
             self._offsets[record.topic, record.partition] = record.offset + 1
 
+    def _note_positions(self, records: Sequence[Record]) -> None:
+        """A partition that someone else read before may have keys which they have parked."""
+        for record in records:
+            position = (record.topic, record.partition)
+            if self._following.get(position) != record.offset:
+                self._parked_stale = True
+            self._following[position] = record.offset + 1
+
     async def _finish(self, records: Sequence[Record]) -> None:
         if self._parked_stale or self._parked:
             async with self._runner.database.read() as conn:
@@ -168,8 +188,9 @@ class Consumer(Loop):
         letters: list[dict[str, Any]] = []
         items = [item for record in records if (item := self._open(record, letters))]
         letters.extend(await self._run_with_retries(items))
-        if letters:
-            await self._bury(letters)
+        freed = await self._bury(letters) if letters else frozenset()
+        if freed:
+            await self._finish([r for r in records if dead_letters.letter_id_of(r) in freed])
 
     def _open(self, record: Record, letters: list[dict[str, Any]]) -> EventItem | None:
         now = self._clock()
@@ -237,13 +258,16 @@ class Consumer(Loop):
             now=self._clock(),
         )
 
-    async def _bury(self, letters: list[dict[str, Any]]) -> None:
+    async def _bury(self, letters: list[dict[str, Any]]) -> frozenset[str]:
+        """Keep the letters; ids of those whose key was freed meanwhile, so that they can run."""
         async with self._runner.database.write() as conn:
-            added = await dead_letters.store(conn, letters, self._clock())
+            stored = await dead_letters.store(conn, letters, self._clock())
         self._parked_stale = True
-        self._wake(["relay"])
-        self._meters.dead_letters(letters)
-        self._limit.add(added, asyncio.get_running_loop().time())
+        if stored.added:
+            self._wake(["relay"])
+            self._meters.dead_letters([x for x in letters if x["letter_id"] not in stored.freed])
+            self._limit.add(stored.added, asyncio.get_running_loop().time())
+        return stored.freed
 
 
 _UNFINISHED = ("failed", "again")

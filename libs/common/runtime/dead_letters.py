@@ -6,31 +6,38 @@ Two kinds of letters:
 * *parked*: the handler failed on it. Its key is parked: later records of the key follow it into
   this table, in order, until the first is replayed or dropped. Other keys go on.
 
-`replay` asks the service to run a letter (and those behind it) again; `drop` gives one up. Both
-only mark rows: the elected replica of the service does the work.
+Marking a letter `replay` asks the service to run it (and, of a parked key, all its letters in
+order) again; the elected replica does the work. `drop` gives a letter up: its event never takes
+effect, and when it was the first of a parked key those behind it go on.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.bus.port import Record
-from common.contracts.envelope import Message
-from common.contracts.topics import DEAD_LETTERS
+from common.contracts import Undecodable, decode
+from common.contracts.topics import DEAD_LETTERS, TOPICS
 from common.db.backbone import backbone_tables
 from common.runtime.flush import headers_from_text, headers_to_text
+from common.runtime.items import EventItem
 
 _tables = sa.MetaData()
 backbone_tables(_tables)
 LETTERS = _tables.tables["dead_letters"]
 PARKED_KEYS = _tables.tables["parked_keys"]
 OUTBOX = _tables.tables["outbox"]
+INBOX = _tables.tables["inbox"]
 
 OrderKey = tuple[str, bytes]
 MAX_REASON = 2000
+# Leaves room in the topic's largest message for headers, key and reason.
+MAX_COPIED_BYTES = TOPICS[DEAD_LETTERS].max_message_bytes - 512 * 1024
+WAITING_STATES = ("parked", "behind", "replay")
 
 
 def letter_id_of(record: Record) -> str:
@@ -52,10 +59,16 @@ def letter_row(
         "value": record.value,
         "headers": headers_to_text(_readable(record.headers), {}),
         "code": code,
-        "reason": reason[:MAX_REASON],
+        "reason": _storable(reason),
         "state": state,
         "created_at": now,
     }
+
+
+def _storable(reason: str) -> str:
+    # A reason may quote foreign text; PostgreSQL takes neither NUL nor lone surrogates.
+    clean = reason.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+    return clean[:MAX_REASON]
 
 
 def _readable(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -66,19 +79,49 @@ def _readable(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     ]
 
 
-async def store(conn: AsyncConnection, letters: Sequence[dict[str, Any]], now: datetime) -> int:
-    """Keep letters, park the keys of failed ones, and publish a copy of each; how many are new."""
-    added = 0
-    for letter in letters:
-        known = sa.select(LETTERS.c.letter_id).where(LETTERS.c.letter_id == letter["letter_id"])
-        if (await conn.execute(known)).first() is not None:
-            continue
-        await conn.execute(LETTERS.insert().values(letter))
-        await conn.execute(OUTBOX.insert().values(_copy(letter, now)))
-        if letter["state"] == "parked":
-            await _park(conn, letter, now)
-        added += 1
-    return added
+class Stored(NamedTuple):
+    """How many letters are new, and the ids of those whose key is no longer parked.
+
+    The latter were not kept: their events must be run, now that nothing is ahead of them.
+    """
+
+    added: int
+    freed: frozenset[str]
+
+
+async def store(conn: AsyncConnection, letters: Sequence[dict[str, Any]], now: datetime) -> Stored:
+    """Keep letters, park the keys of failed ones, and publish a copy of each."""
+    failed = {_key_of(letter) for letter in letters if letter["state"] == "parked"}
+    asked = failed | {_key_of(letter) for letter in letters if letter["state"] == "behind"}
+    parked = await _hold_parked(conn, asked)
+    keys = [{"topic": topic, "key": key, "parked_at": now} for topic, key in failed - parked]
+    if keys:
+        await conn.execute(PARKED_KEYS.insert(), keys)
+    free = asked - parked - failed
+    freed = frozenset(x["letter_id"] for x in letters if _key_of(x) in free)
+    known = await _known(conn, [letter["letter_id"] for letter in letters])
+    new = [x for x in letters if x["letter_id"] not in known | freed]
+    if new:
+        await conn.execute(LETTERS.insert(), new)
+        await conn.execute(OUTBOX.insert(), [_copy(letter, now) for letter in new])
+    return Stored(len(new), freed)
+
+
+def _key_of(letter: dict[str, Any]) -> OrderKey:
+    return (letter["topic"], letter["key"])
+
+
+async def _hold_parked(conn: AsyncConnection, keys: Iterable[OrderKey]) -> set[OrderKey]:
+    """Which of these keys are parked; they stay so until this transaction ends."""
+    columns = sa.tuple_(PARKED_KEYS.c.topic, PARKED_KEYS.c.key)
+    query = sa.select(PARKED_KEYS.c.topic, PARKED_KEYS.c.key).where(columns.in_(sorted(keys)))
+    found = await conn.execute(query.order_by(*query.selected_columns).with_for_update())
+    return {(topic, bytes(key)) for topic, key in found}
+
+
+async def _known(conn: AsyncConnection, ids: Sequence[str]) -> set[str]:
+    query = sa.select(LETTERS.c.letter_id).where(LETTERS.c.letter_id.in_(ids))
+    return set((await conn.execute(query)).scalars())
 
 
 def _copy(letter: dict[str, Any], now: datetime) -> dict[str, Any]:
@@ -88,21 +131,18 @@ def _copy(letter: dict[str, Any], now: datetime) -> dict[str, Any]:
         ("kefu_dead_letter_code", letter["code"].encode()),
         ("kefu_dead_letter_reason", letter["reason"].encode()),
     ]
-    message = Message(DEAD_LETTERS, letter["key"], letter["value"], headers)
+    value = letter["value"]
+    if len(value) > MAX_COPIED_BYTES:
+        # The row keeps every byte; a copy that the bus refuses would hold up the whole outbox.
+        headers.append(("kefu_dead_letter_cut_from", str(len(value)).encode()))
+        value = value[:MAX_COPIED_BYTES]
     return {
-        "topic": message.topic,
-        "key": message.key,
-        "value": message.value,
+        "topic": DEAD_LETTERS,
+        "key": letter["key"],
+        "value": value,
         "headers": headers_to_text(headers, {}),
         "created_at": now,
     }
-
-
-async def _park(conn: AsyncConnection, letter: dict[str, Any], now: datetime) -> None:
-    where = (PARKED_KEYS.c.topic == letter["topic"]) & (PARKED_KEYS.c.key == letter["key"])
-    if (await conn.execute(sa.select(PARKED_KEYS).where(where))).first() is None:
-        values = {"topic": letter["topic"], "key": letter["key"], "parked_at": now}
-        await conn.execute(PARKED_KEYS.insert().values(values))
 
 
 async def parked_keys(conn: AsyncConnection) -> set[OrderKey]:
@@ -134,8 +174,7 @@ async def letters_of(conn: AsyncConnection, source: OrderKey | str, limit: int =
     if isinstance(source, str):
         query = query.where(LETTERS.c.letter_id == source)
     else:
-        waiting = LETTERS.c.state.in_(["parked", "behind", "replay"])
-        query = query.where(LETTERS.c.topic == source[0], LETTERS.c.key == source[1], waiting)
+        query = query.where(_waiting(source))
     return list(await conn.execute(query))
 
 
@@ -151,22 +190,62 @@ def record_of(letter: Any) -> Record:
     )
 
 
-async def settle(conn: AsyncConnection, letter_id: str) -> None:
-    """Remove a letter that is done with, and unpark its key if it was the last."""
-    letter = (
-        await conn.execute(sa.select(LETTERS).where(LETTERS.c.letter_id == letter_id))
-    ).first()
+def _waiting(key: OrderKey) -> sa.ColumnElement[bool]:
+    of_key = (LETTERS.c.topic == key[0]) & (LETTERS.c.key == key[1])
+    return of_key & LETTERS.c.state.in_(WAITING_STATES)
+
+
+async def settle(conn: AsyncConnection, letter_id: str) -> bool:
+    """Remove a letter that is done with; False when there is none.
+
+    The key of a parked letter goes on: its next letter is asked to be replayed, and without one
+    the key is no longer parked.
+    """
+    query = sa.select(LETTERS).where(LETTERS.c.letter_id == letter_id)
+    letter = (await conn.execute(query)).first()
     if letter is None:
-        return
+        return False
+    key = (letter.topic, bytes(letter.key))
+    parked = await _hold_parked(conn, [key])
+    first = await _first_waiting(conn, key)
     await conn.execute(LETTERS.delete().where(LETTERS.c.letter_id == letter_id))
-    key = (LETTERS.c.topic == letter.topic) & (LETTERS.c.key == letter.key)
-    waiting = key & LETTERS.c.state.in_(["parked", "behind", "replay"])
-    if (await conn.execute(sa.select(LETTERS.c.letter_id).where(waiting).limit(1))).first() is None:
-        await conn.execute(
-            PARKED_KEYS.delete().where(
-                PARKED_KEYS.c.topic == letter.topic, PARKED_KEYS.c.key == letter.key
-            )
-        )
+    if parked and first in (letter_id, None):
+        await _go_on(conn, key)
+    return True
+
+
+async def _first_waiting(conn: AsyncConnection, key: OrderKey) -> str | None:
+    in_order = sa.select(LETTERS.c.letter_id).where(_waiting(key))
+    in_order = in_order.order_by(LETTERS.c.partition, LETTERS.c.offset).limit(1)
+    found: str | None = (await conn.execute(in_order)).scalar()
+    return found
+
+
+async def _go_on(conn: AsyncConnection, key: OrderKey) -> None:
+    following = await _first_waiting(conn, key)
+    if following is not None:
+        await mark(conn, following, "replay")
+        return
+    where = (PARKED_KEYS.c.topic == key[0]) & (PARKED_KEYS.c.key == key[1])
+    await conn.execute(PARKED_KEYS.delete().where(where))
+
+
+async def drop(conn: AsyncConnection, letter_id: str, now: datetime) -> bool:
+    """Give a letter up; False when there is none.
+
+    Its event is entered into the inbox, so that no later delivery makes it take effect after all.
+    """
+    found = await letters_of(conn, letter_id)
+    if not found:
+        return False
+    record = record_of(found[0])
+    with contextlib.suppress(Undecodable):
+        envelope = decode(record.topic, record.key, record.value, record.headers)
+        event_id = EventItem(record, envelope).inbox_id
+        seen = await conn.execute(sa.select(INBOX).where(INBOX.c.event_id == event_id))
+        if seen.first() is None:
+            await conn.execute(INBOX.insert().values(event_id=event_id, received_at=now))
+    return await settle(conn, letter_id)
 
 
 async def mark(
@@ -175,7 +254,7 @@ async def mark(
     """Change a letter's state (`replay`, `parked`, `poison`); False when there is none."""
     values: dict[str, Any] = {"state": state}
     if reason is not None:
-        values["reason"] = reason[:MAX_REASON]
+        values["reason"] = _storable(reason)
     result = await conn.execute(
         LETTERS.update().where(LETTERS.c.letter_id == letter_id).values(values)
     )

@@ -74,6 +74,8 @@ class Listener:
 
     async def next(self) -> FeedItem:
         """The next live item; `Overrun` when items were dropped."""
+        if self._overrun and self._queue.empty():
+            raise Overrun
         item = await self._queue.get()
         if item is None:
             raise Overrun
@@ -135,7 +137,7 @@ class Feed(Loop):
         )
         async with self._database.read() as conn:
             found = await conn.execute(query)
-            known: dict[str, int] = {receiver: last for receiver, last in found.tuples()}
+            known: dict[str, int] = dict(found.tuples().all())
         return {receiver: known.get(receiver, 0) for receiver in receivers}
 
     async def run(self) -> None:

@@ -20,15 +20,15 @@ INSERT INTO timers (key, shop_id, kind, payload, due_at, run_at, attempts, trace
 SELECT key, shop_id, kind, payload, due_at, due_at, 0, traceparent
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
   AS v(key, shop_id, kind, payload, due_at, traceparent)
-ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, payload = excluded.payload,
-  due_at = excluded.due_at, run_at = excluded.run_at, attempts = 0,
+ON CONFLICT (key) DO UPDATE SET shop_id = excluded.shop_id, kind = excluded.kind,
+  payload = excluded.payload, due_at = excluded.due_at, run_at = excluded.run_at, attempts = 0,
   traceparent = excluded.traceparent
 """
 _SQLITE_TIMERS = """
 INSERT INTO timers (key, shop_id, kind, payload, due_at, run_at, attempts, traceparent)
 VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6)
-ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, payload = excluded.payload,
-  due_at = excluded.due_at, run_at = excluded.run_at, attempts = 0,
+ON CONFLICT (key) DO UPDATE SET shop_id = excluded.shop_id, kind = excluded.kind,
+  payload = excluded.payload, due_at = excluded.due_at, run_at = excluded.run_at, attempts = 0,
   traceparent = excluded.traceparent
 """
 _PG_CANCEL = "DELETE FROM timers WHERE key = ANY($1::text[])"

@@ -21,7 +21,6 @@ from common.telemetry import metrics
 from common.telemetry.traces import current_traceparent
 
 MAX_WAITING = 5000
-MAX_TRIES = 20
 
 log = structlog.get_logger(__name__)
 
@@ -84,11 +83,11 @@ class Gate:
     async def _run(self, batch: list[_Waiting]) -> None:
         try:
             left = batch
-            for _ in range(MAX_TRIES):
+            while left:
+                before = len(left)
                 left = await self._attempt(left)
-                if not left:
-                    return
-            raise Unavailable("the command kept meeting others on the same rows")
+                if len(left) == before:
+                    raise Unavailable("the command kept meeting others on the same rows")
         except Exception as error:
             answer: Exception = error
             if is_outage(error):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
@@ -60,7 +60,8 @@ class Handlers:
         """Register the handler of a command; its return annotation types stored answers."""
 
         def register(function: Callable[[C, Work], R]) -> Callable[[C, Work], R]:
-            answer = function.__annotations__.get("return")
+            answer = get_type_hints(function).get("return")
+            msgspec.json.Decoder(answer)  # a type that cannot be read back is refused here
             self._add(command_type, Handler(function, needs, _rounds(then), answer))
             return function
 
@@ -76,8 +77,11 @@ class Handlers:
         """Register the handler of a timer payload, stored under its class name."""
 
         def register(function: Callable[[T, Work], None]) -> Callable[[T, Work], None]:
+            kind = payload_type.__name__
+            if kind in self._timers:
+                raise ValueError(f"timers of kind {kind} have a handler already")
             self._add(payload_type, Handler(function, needs, _rounds(then)))
-            self._timers[payload_type.__name__] = payload_type
+            self._timers[kind] = payload_type
             return function
 
         return register

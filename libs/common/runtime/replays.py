@@ -7,7 +7,7 @@ import structlog
 
 from common.clock import Clock
 from common.contracts import Undecodable, decode
-from common.runtime import dead_letters
+from common.runtime import dead_letters, timers
 from common.runtime.batch import BatchRunner
 from common.runtime.items import EventItem
 from common.runtime.leader import Leader, Wakes
@@ -75,6 +75,9 @@ class Replays(Loop):
 
     async def _replay_one(self, letter: Any) -> bool:
         """Whether the letter took effect; if not, it and those behind it stay."""
+        if letter.topic == timers.LETTER_TOPIC:
+            await self._rearm(letter)
+            return True
         record = dead_letters.record_of(letter)
         poison = letter.code not in ("handler_failed", "parked_behind")
         try:
@@ -95,6 +98,12 @@ class Replays(Loop):
             await dead_letters.settle(conn, letter.letter_id)
         self._wake(wakes)
         return True
+
+    async def _rearm(self, letter: Any) -> None:
+        async with self._runner.database.write() as conn:
+            await timers.arm_again(conn, letter, self._clock())
+            await dead_letters.settle(conn, letter.letter_id)
+        self._wake(["timers"])
 
     async def _keep(self, letter_id: str, state: str, reason: str) -> None:
         log.warning("replay_unsuccessful", letter_id=letter_id, reason=reason)

@@ -199,8 +199,9 @@ class Service:
         return await self.gate.submit(command, idempotency)
 
     def wake(self, loops: list[str]) -> None:
-        """After a commit: there may be something for the relay, the timers and these loops."""
-        self.leader.announce([*_WOKEN_BY_EVERY_COMMIT, *loops])
+        """After a commit: there is something for these loops of the leader."""
+        if loops:
+            self.leader.announce(loops)
 
     def _wake_here(self, loops: list[str]) -> None:
         for name in loops:
@@ -214,7 +215,6 @@ class Service:
 
 
 _LAST = ("relay", "leader")
-_WOKEN_BY_EVERY_COMMIT = ("relay", "timers")
 
 
 class _Background(Loop):

@@ -7,7 +7,7 @@ out of the batch, and becomes a dead letter when it has failed `MAX_ATTEMPTS` ti
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -29,6 +29,8 @@ from common.runtime.meters import Meters
 MAX_ATTEMPTS = 6
 POLL_SECONDS = 0.5
 FIRST_RETRY_SECONDS = 0.5
+LETTER_TOPIC = "timers"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _tables = sa.MetaData()
 backbone_tables(_tables)
@@ -91,10 +93,9 @@ class Timers(Loop):
         """Fire one batch; how many were due, and when the next one is."""
         now = self._clock()
         due, following = await self._due(now)
-        items = [item for timer in due if (item := self._open(timer))]
-        unknown = [timer for timer in due if self._handlers.timer_type(timer.kind) is None]
-        if unknown:
-            await self._bury([(timer, "no handler for this kind of timer") for timer in unknown])
+        opened = [(timer, self._open(timer)) for timer in due]
+        items = [item for _, item in opened if isinstance(item, TimerItem)]
+        await self._bury([(timer, why) for timer, why in opened if isinstance(why, str)])
         with self._meters.batch("timers", len(items)):
             outcomes, wakes = await self._runner.run(items)
         self._meters.fired(items, outcomes, now)
@@ -115,11 +116,15 @@ class Timers(Loop):
             )
             return [], first.scalar()
 
-    def _open(self, timer: Any) -> TimerItem | None:
+    def _open(self, timer: Any) -> TimerItem | str:
+        """The work item of a timer, or why it cannot be one."""
         payload_type = self._handlers.timer_type(timer.kind)
         if payload_type is None:
-            return None
-        message = msgspec.json.decode(timer.payload, type=payload_type)
+            return "no handler for this kind of timer"
+        try:
+            message = msgspec.json.decode(timer.payload, type=payload_type)
+        except msgspec.DecodeError as error:
+            return f"its payload cannot be read: {error}"
         return TimerItem(
             message,
             timer.key,
@@ -154,22 +159,47 @@ class Timers(Loop):
             return
         now = self._clock()
         async with self._runner.database.write() as conn:
-            letters = [_letter(timer, reason, now) for timer, reason in timers]
+            letters = [
+                _letter(timer, reason, now) for timer, reason in timers if await _taken(conn, timer)
+            ]
             await dead_letters.store(conn, letters, now)
-            keys = [timer.key for timer, _ in timers]
-            await conn.execute(TIMERS.delete().where(TIMERS.c.key.in_(keys)))
         self._wake(["relay"])
+
+
+async def _taken(conn: AsyncConnection, timer: Any) -> bool:
+    """Delete a timer as it was read; False when it was moved or cancelled meanwhile."""
+    same = (TIMERS.c.key == timer.key) & (TIMERS.c.run_at == timer.run_at)
+    return (await conn.execute(TIMERS.delete().where(same))).rowcount == 1
 
 
 def _letter(timer: Any, reason: str, now: datetime) -> dict[str, Any]:
     """A timer as a dead letter; its topic names the kind, so that it is told from events."""
     headers = [("kefu_timer_key", timer.key.encode()), ("kefu_timer_kind", timer.kind.encode())]
-    offset = int(timer.due_at.timestamp() * 1_000_000)
-    record = Record("timers", 0, offset, timer.key.encode(), timer.payload.encode(), headers)
+    offset = (timer.due_at - EPOCH) // timedelta(microseconds=1)
+    record = Record(LETTER_TOPIC, 0, offset, timer.key.encode(), timer.payload.encode(), headers)
     letter = dead_letters.letter_row(
         record, shop_id=timer.shop_id, code="timer_failed", reason=reason, state="poison", now=now
     )
-    return letter | {"letter_id": f"timers/{timer.key}/{offset}"}
+    return letter | {"letter_id": f"{LETTER_TOPIC}/{timer.key}/{offset}"}
+
+
+async def arm_again(conn: AsyncConnection, letter: Any, now: datetime) -> None:
+    """Replay a timer's letter: it is due at once, unless its key was armed anew meanwhile."""
+    headers = dict(dead_letters.record_of(letter).headers)
+    key = headers["kefu_timer_key"].decode()
+    if (await conn.execute(sa.select(TIMERS.c.key).where(TIMERS.c.key == key))).first():
+        return
+    values = {
+        "key": key,
+        "shop_id": letter.shop_id,
+        "kind": headers["kefu_timer_kind"].decode(),
+        "payload": bytes(letter.value).decode(),
+        "due_at": EPOCH + timedelta(microseconds=letter.offset),
+        "run_at": now,
+        "attempts": 0,
+        "traceparent": "",
+    }
+    await conn.execute(TIMERS.insert().values(values))
 
 
 async def page(conn: AsyncConnection, *, kind: str | None = None, limit: int = 100) -> list[Any]:

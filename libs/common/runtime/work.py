@@ -59,7 +59,7 @@ class _Savepoint:
     __slots__ = ("added", "armed", "emitted", "touched", "wakes")
 
     def __init__(self, added: int, emitted: int, armed: int, wakes: int) -> None:
-        self.touched: dict[int, tuple[Tracked, Values, bool]] = {}
+        self.touched: dict[int, tuple[Tracked, Any, Values, bool]] = {}
         self.added = added
         self.emitted = emitted
         self.armed = armed
@@ -84,6 +84,7 @@ class Work:
         self._known: dict[tuple[type, str | None], set[Values]] = {}
         self._buckets: dict[tuple[type, str], dict[Values, dict[Values, Tracked]]] = {}
         self._added: list[tuple[type, Values]] = []
+        self._first_armed: dict[str, int] = {}
         self._savepoint = _Savepoint(0, 0, 0, 0)
 
     # -- loading: called by the runtime -----------------------------------------------------
@@ -130,9 +131,10 @@ class Work:
     def undo_item(self) -> None:
         """Take back everything the current item did."""
         saved = self._savepoint
-        for tracked, values, removed in saved.touched.values():
+        for tracked, row, values, removed in saved.touched.values():
+            tracked.row = row
             tracked.removed = removed
-            for name, value in zip(tracked.row.__struct_fields__, values, strict=True):
+            for name, value in zip(row.__struct_fields__, values, strict=True):
                 setattr(tracked.row, name, value)
         for kind, key in self._added[saved.added :]:
             tracked = self._rows[kind].pop(key)
@@ -146,7 +148,8 @@ class Work:
     def _touch(self, tracked: Tracked) -> None:
         touched = self._savepoint.touched
         if id(tracked) not in touched:
-            touched[id(tracked)] = (tracked, astuple(tracked.row), tracked.removed)
+            row = tracked.row
+            touched[id(tracked)] = (tracked, row, astuple(row), tracked.removed)
 
     # -- for handlers -----------------------------------------------------------------------
 
@@ -189,11 +192,23 @@ class Work:
         key = binding.key_of(row)
         existing = self._rows[kind].get(key)
         if existing is not None:
-            raise ValueError(f"{kind.__name__}{key} exists already")
+            self._replace(existing, row, key)
+            return
         tracked = self._rows[kind][key] = Tracked(row, None)
         for index in binding.indexes:
             self._bucket(kind, index, tracked)[key] = tracked
         self._added.append((kind, key))
+
+    def _replace(self, tracked: Tracked, row: msgspec.Struct, key: Values) -> None:
+        """A row removed earlier in the batch comes back: its lookups must not have changed."""
+        kind = type(row)
+        if not tracked.removed:
+            raise ValueError(f"{kind.__name__}{key} exists already")
+        for index in self._bindings[kind].indexes.values():
+            if any(getattr(row, c) != getattr(tracked.row, c) for c in index.columns):
+                raise ValueError(f"{kind.__name__}{key} comes back under another {index.columns}")
+        self._touch(tracked)
+        tracked.row, tracked.removed = row, False
 
     def remove(self, row: msgspec.Struct) -> None:
         """Delete a loaded row."""
@@ -206,15 +221,27 @@ class Work:
         self, event: Event, *, deliver: Iterable[str] = (), subject: str | None = None
     ) -> None:
         """Publish an event with this transaction; `deliver` names the sockets that show it."""
-        self.emitted.append(Emitted(event, tuple(deliver), subject, self.traceparent))
+        receivers = tuple(dict.fromkeys(deliver))
+        self.emitted.append(Emitted(event, receivers, subject, self.traceparent))
 
     def arm(self, key: str, due_at: datetime, payload: msgspec.Struct) -> None:
         """Arm a timer; one armed under the same key before is replaced."""
-        self.armed.append(Armed(key, due_at, payload, self.traceparent))
+        self._settle_timer(Armed(key, due_at, payload, self.traceparent))
 
     def cancel(self, key: str) -> None:
         """Cancel the timer with this key, if there is one."""
-        self.armed.append(Armed(key, None, None, None))
+        self._settle_timer(Armed(key, None, None, None))
+
+    def _settle_timer(self, armed: Armed) -> None:
+        if not self.timer_settled(armed.key):
+            self._first_armed[armed.key] = len(self.armed)
+        self.armed.append(armed)
+
+    def timer_settled(self, key: str) -> bool:
+        """Whether an item of this batch has armed or cancelled the timer with this key."""
+        first = self._first_armed.get(key)
+        # Undoing an item cuts the list: what it armed is no longer where it was noted.
+        return first is not None and first < len(self.armed) and self.armed[first].key == key
 
     def after_commit(self, loop: str) -> None:
         """Wake a background loop of this service once the batch is committed."""
@@ -240,11 +267,11 @@ class Work:
     def _collect_update(
         binding: Binding[Any], codec: RowCodec[Any], tracked: Tracked, updates: list[Values]
     ) -> None:
-        if not binding.lock:
-            return
         values = codec.encode(tracked.row)
         if values == tracked.stored:
             return
+        if not binding.lock:
+            raise TypeError(f"{binding.kind.__name__} is bound to be read only; it was changed")
         if "version" in codec.names:
             tracked.row.version += 1
             values = codec.encode(tracked.row)

@@ -22,8 +22,8 @@ from common.telemetry.traces import trace_ids
 request_id_var: ContextVar[str | None] = ContextVar("kefu_request_id", default=None)
 """The id of the HTTP request that is being answered."""
 
-# Libraries that tell at INFO what nobody asked for.
-_QUIET = ("aiokafka", "aiosqlite", "alembic", "httpcore", "httpx", "stamina", "uvicorn.access")
+# Libraries that tell at INFO what nobody asked for; uvicorn the whole address of every socket.
+_QUIET = ("aiokafka", "aiosqlite", "alembic", "httpcore", "httpx", "stamina", "uvicorn.error")
 
 EventDict = MutableMapping[str, Any]
 
@@ -51,6 +51,12 @@ def _silence_libraries(level: str) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+    logging.getLogger("uvicorn.error").addFilter(_is_no_false_alarm)
+
+
+def _is_no_false_alarm(record: logging.LogRecord) -> bool:
+    # uvicorn says this after every handshake that was refused with a proper HTTP answer.
+    return record.msg != "ASGI callable returned without completing handshake."
 
 
 def _add_context(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -16,6 +16,7 @@ from common.auth.principal import Principal
 from common.auth.verifiers import Verifier
 from common.errors import RateLimited
 from common.settings import Settings
+from common.telemetry.instruments import setup_metrics
 from common.telemetry.metrics import RATE_LIMITED
 from common.web.edge import Edge, Limits
 from common.web.health import Probes, probe_routes
@@ -64,6 +65,7 @@ def create_app(
     Raises `AssertionError` for a route that does not declare who may call it, or for two routes
     of one name. The application closes the verifier when it stops.
     """
+    setup_metrics()
     probes = probes or Probes()
     app = FastAPI(
         title=title,
@@ -81,7 +83,7 @@ def create_app(
     app.state.settings = settings
     app.state.service = service
     app.state.probes = probes
-    for router in (*routers, probe_routes(probes, service)):
+    for router in (*routers, probe_routes(probes)):
         app.include_router(router)
     install_problem_handlers(app)
     app.add_middleware(

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ from common.telemetry.metrics import HTTP_REQUEST_SECONDS, RATE_LIMITED
 from common.telemetry.traces import Span, start_span, valid_traceparent
 from common.web.limits import Limiter
 from common.web.problems import deny, from_unforeseen, problem_response
+
+Header = tuple[bytes, bytes]
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 PROBES = frozenset({"/healthz", "/readyz"})
@@ -247,20 +250,27 @@ class Exchange:
         """The next part of the answer, its head with our headers."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
+            headers = _completed(message.get("headers", ()), self.request_id)
             message = {**message, "headers": headers}
-            headers.append((b"x-request-id", self.request_id.encode()))
-            headers += SECURITY_HEADERS
-            names = {name for name, _ in headers}
-            if b"cache-control" not in names:
-                headers.append(_NO_STORE)
-            if b"content-security-policy" not in names and not _is_page(headers):
-                headers.append(_API_POLICY)
         await self._send(message)
 
 
-def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:
-    return any(name == b"content-type" and b"html" in value for name, value in headers)
+def _completed(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[Header]:
+    """The headers of an answer with those that every answer has."""
+    complete: list[Header] = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
+    storable = page = False
+    for header in headers:
+        name, value = header
+        if name == b"cache-control":
+            storable = True
+        elif name == b"content-security-policy" or (name == b"content-type" and b"html" in value):
+            page = True
+        complete.append(header)
+    if not storable:
+        complete.append(_NO_STORE)
+    if not page:
+        complete.append(_API_POLICY)
+    return complete
 
 
 def _request_id(given: bytes | None) -> str:

@@ -102,7 +102,7 @@ def _answer(health: Health) -> Response:
     return JSONResponse(health.model_dump(), 200 if health.status == "ok" else 503)
 
 
-def probe_routes(probes: Probes, service: str) -> APIRouter:
+def probe_routes(probes: Probes) -> APIRouter:
     """`/healthz`, `/readyz` and `/metrics`."""
     router = APIRouter(tags=["operations"], dependencies=[public()])
 
@@ -119,7 +119,7 @@ def probe_routes(probes: Probes, service: str) -> APIRouter:
     @router.get("/metrics", response_class=Response, responses=_EXPOSITION)
     async def metrics() -> Response:
         """Every metric in Prometheus' text format (docs/common/telemetry.md lists them)."""
-        counted = setup_metrics(service)
+        counted = setup_metrics()  # started already; the same again
         return Response(counted.exposition(), headers={"content-type": counted.content_type})
 
     return router

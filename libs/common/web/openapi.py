@@ -18,7 +18,22 @@ from common.errors import error_kinds
 from common.web.problems import MEDIA_TYPE, TYPE_PREFIX
 
 SECURITY_SCHEME = "bearer"
-REQUIRED_HEADERS = {"Idempotency-Key", "If-Match"}
+# Their functions take None, to refuse a missing header with a code of its own.
+REQUIRED_HEADERS: dict[str, dict[str, Any]] = {
+    "Idempotency-Key": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 200,
+        "pattern": "^[!-~]+$",
+        "examples": ["7f0c2c5e-order-17"],
+    },
+    "If-Match": {
+        "type": "string",
+        "maxLength": 500,
+        "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$',
+        "examples": ['"7"'],
+    },
+}
 
 _NAMES = {
     400: "BadRequest",
@@ -76,8 +91,8 @@ def _complete(operation: dict[str, Any], roles: tuple[Role, ...]) -> None:
     operation["x-roles"] = sorted(roles)
     operation["security"] = [{SECURITY_SCHEME: []}] if roles else []
     for parameter in operation.get("parameters", ()):
-        if parameter["name"] in REQUIRED_HEADERS:
-            parameter["required"] = True
+        if schema := REQUIRED_HEADERS.get(parameter["name"]):
+            parameter.update(required=True, schema=schema)
     responses = operation["responses"]
     if _is_framework_422(responses.get("422")):
         del responses["422"]

@@ -126,10 +126,14 @@ def _described(found: Mapping[str, Any]) -> dict[str, str]:
     place, *path = found["loc"] or ("body",)
     return {
         "in": _printable(place),
-        "pointer": "".join(f"/{_printable(step)}" for step in path),
+        "pointer": "".join(f"/{_escaped(_printable(step))}" for step in path),
         "type": str(found["type"]),
         "detail": _printable(found["msg"], limit=300),
     }
+
+
+def _escaped(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")  # RFC 6901
 
 
 def _printable(value: object, limit: int = MAX_LOCATION_CHARACTERS) -> str:

@@ -191,7 +191,7 @@ class Socket(Generic[F]):
 def _complaint(error: Exception) -> dict[str, str]:
     # msgspec names the member at fault and what it expected, never the value.
     detail = str(error) if isinstance(error, msgspec.ValidationError) else "not JSON"
-    return {"type": "error", "code": "invalid_frame", "detail": detail[:300]}
+    return {"frame": "error", "code": "invalid_frame", "detail": detail[:300]}
 
 
 @contextlib.asynccontextmanager

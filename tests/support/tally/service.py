@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -17,6 +17,8 @@ from common.errors import Conflict
 from common.runtime import Handlers, Need, ServiceDefinition, Work, row, rows
 
 FAILING_TEXT = "handler, please fail"
+FAULTS: set[str] = {FAILING_TEXT}
+"""Texts of reviews, and products of timers, on which the handlers fail; tests mend them here."""
 
 
 class TallyTable(SQLModel, registry=service_registry()):
@@ -62,11 +64,12 @@ class Added(msgspec.Struct, frozen=True):
 
 
 class Expire(msgspec.Struct, frozen=True):
-    """Timer: reset a tally if it still has this count."""
+    """Timer: reset a tally; come back after some seconds, cancel another product's timer."""
 
     shop_id: str
     product_id: str
-    fail: bool = False
+    again_after: float = 0
+    cancels: str = ""
 
 
 TALLIES: Binding[Tally] = Binding(
@@ -100,7 +103,7 @@ def count_review(event: ShopReview, work: Work) -> None:
     tally = _count(work, event.shop_id, event.product_id, 1)
     tally.texts = (*tally.texts, event.text)
     work.emit(tagged(event, tally), deliver=("shop", f"product:{event.product_id}"))
-    if event.text == FAILING_TEXT:
+    if event.text in FAULTS:
         raise RuntimeError("asked to fail")
 
 
@@ -127,20 +130,109 @@ def add(command: Add, work: Work) -> Added:
     return Added(tally.count)
 
 
+class Corrupt(msgspec.Struct, frozen=True):
+    """Command: put a value into a row that no database takes."""
+
+    shop_id: str
+    product_id: str
+    how: Literal["null", "huge"]
+
+
+@handlers.command(Corrupt, needs=_tally)
+def corrupt(command: Corrupt, work: Work) -> Added:
+    tally = _count(work, command.shop_id, command.product_id, 1)
+    if command.how == "null":
+        tally.texts = None  # type: ignore[assignment]
+    else:
+        tally.count = 10**30
+    return Added(0)
+
+
+class Point(msgspec.Struct, frozen=True):
+    """Command: make a tally point at another one."""
+
+    shop_id: str
+    product_id: str
+    target: str
+
+
+@handlers.command(Point, needs=_tally)
+def point(command: Point, work: Work) -> Added:
+    _count(work, command.shop_id, command.product_id, 0).texts = (command.target,)
+    return Added(0)
+
+
+class AddThrough(msgspec.Struct, frozen=True):
+    """Command: add to the tally that another one points at."""
+
+    shop_id: str
+    product_id: str
+    amount: int
+
+
+def _target(command: AddThrough, work: Work) -> Iterable[Need]:
+    tally = work.get(Tally, command.shop_id, command.product_id)
+    if tally is not None:
+        yield row(Tally, command.shop_id, tally.texts[-1])
+
+
+@handlers.command(AddThrough, needs=_tally, then=_target)
+def add_through(command: AddThrough, work: Work) -> Added:
+    tally = work.require(Tally, command.shop_id, command.product_id)
+    return Added(_count(work, command.shop_id, tally.texts[-1], command.amount).count)
+
+
+class Careless(msgspec.Struct, frozen=True):
+    """Command whose handler asks for what its needs do not name."""
+
+    shop_id: str
+
+
+@handlers.command(Careless)
+def careless(command: Careless, work: Work) -> Added:
+    return Added(0 if work.get(Tally, command.shop_id, "never loaded") else 1)
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """Command: delete a tally."""
+
+    shop_id: str
+    product_id: str
+
+
+@handlers.command(Forget, needs=_tally)
+def forget(command: Forget, work: Work) -> None:
+    work.remove(work.require(Tally, command.shop_id, command.product_id))
+
+
 class ArmExpiry(msgspec.Struct, frozen=True):
     """Command: reset a tally after some seconds."""
 
     shop_id: str
     product_id: str
     seconds: float
-    fail: bool = False
+    again_after: float = 0
+    cancels: str = ""
+
+
+class CancelExpiry(msgspec.Struct, frozen=True):
+    """Command: leave a tally as it is after all."""
+
+    shop_id: str
+    product_id: str
 
 
 @handlers.command(ArmExpiry)
 def arm_expiry(command: ArmExpiry, work: Work) -> Added:
     due_at = work.now + timedelta(seconds=command.seconds)
-    payload = Expire(command.shop_id, command.product_id, command.fail)
+    payload = Expire(command.shop_id, command.product_id, command.again_after, command.cancels)
     work.arm(f"expire/{command.product_id}", due_at, payload)
+    return Added(0)
+
+
+@handlers.command(CancelExpiry)
+def cancel_expiry(command: CancelExpiry, work: Work) -> Added:
+    work.cancel(f"expire/{command.product_id}")
     return Added(0)
 
 
@@ -149,7 +241,13 @@ def expire(timer: Expire, work: Work) -> None:
     tally = work.get(Tally, timer.shop_id, timer.product_id)
     if tally is not None:
         tally.count = 0
-    if timer.fail:
+        tally.texts = (*tally.texts, "expired")
+    if timer.again_after:
+        due_at = work.now + timedelta(seconds=timer.again_after)
+        work.arm(f"expire/{timer.product_id}", due_at, timer)
+    if timer.cancels:
+        work.cancel(f"expire/{timer.cancels}")
+    if timer.product_id in FAULTS:
         raise RuntimeError("asked to fail")
 
 

@@ -1,0 +1,1 @@
+"""What buyers say, tagged and handed to the people who can fix it."""

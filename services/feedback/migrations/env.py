@@ -1,0 +1,4 @@
+from common.db.migrate import run_environment
+from feedback.models import FeedbackTable
+
+run_environment(FeedbackTable.metadata)
