@@ -104,7 +104,7 @@ def read_token(token: str, key: Any, algorithm: str, expected: Expected) -> Prin
 
 
 def principal_of(claims: Mapping[str, Any], expected: Expected) -> Principal:
-    """The principal that verified claims describe; `Unauthorized` when they name no shop."""
+    """The principal that verified claims describe; `Unauthorized` when one cannot be used."""
     subject, shop_id = claims.get("sub"), _claim(claims, expected.shop_claim)
     if not _name(subject) or not _name(shop_id):
         raise Unauthorized(f"The token lacks sub or {expected.shop_claim}.")
@@ -112,8 +112,15 @@ def principal_of(claims: Mapping[str, Any], expected: Expected) -> Principal:
         subject=str(subject),
         roles=_roles(_claim(claims, expected.roles_claim)),
         shop_id=str(shop_id),
-        expires_at=datetime.fromtimestamp(int(claims["exp"]), UTC),
+        expires_at=_expiry(claims),
     )
+
+
+def _expiry(claims: Mapping[str, Any]) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(claims["exp"]), UTC)
+    except (KeyError, OverflowError, OSError, TypeError, ValueError) as error:
+        raise Unauthorized("The token's exp is no time.") from error
 
 
 def _claim(claims: Mapping[str, Any], path: str) -> Any:

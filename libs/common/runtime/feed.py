@@ -143,7 +143,7 @@ class Feed(Loop):
     async def run(self) -> None:
         """Tail the topics until stopped."""
         if not self._topics:
-            self.ready.set()
+            await self._idle()
             return
         backoff = Backoff()
         while not self.stopping:
@@ -161,6 +161,13 @@ class Feed(Loop):
             finally:
                 if subscription is not None:
                     await subscription.close()
+
+    async def _idle(self) -> None:
+        """Nothing to tail: only show that the loop lives, or the process is taken for stuck."""
+        self.ready.set()
+        while not self.stopping:
+            self.beat()
+            await self.pause(10.0)
 
     def _drop_listeners(self) -> None:
         """What was published while nobody tailed is in the database: let sockets resume."""

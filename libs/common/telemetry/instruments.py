@@ -209,7 +209,7 @@ def _start() -> Metrics:
 
     import common.telemetry.metrics  # noqa: F401 - declares them all
 
-    prometheus.disable_created_metrics()
+    prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = prometheus.CollectorRegistry()
     prometheus.ProcessCollector(registry=registry)
     prometheus.GCCollector(registry=registry)

@@ -1,0 +1,1 @@
+"""Returns, refunds and their deadlines: the cases of a shop."""

@@ -1,0 +1,4 @@
+from aftersales.models import AftersalesTable
+from common.db.migrate import run_environment
+
+run_environment(AftersalesTable.metadata)

@@ -1,0 +1,314 @@
+"""Money back once, whoever brings the news first."""
+
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from aftersales.answers import OnPlatformOnly, ProofRequired
+from aftersales.cases import (
+    ActionNotAllowed,
+    Actor,
+    AnswerPending,
+    OrderNotKnown,
+    OverPaid,
+    StaleRefund,
+)
+from aftersales.commands import REPEAT_AT_MOST, wait_before_repeat
+from common.contracts import CaseClosed
+from common.errors import Forbidden, NotFound, PreconditionFailed
+from common.web.etags import ExpectedVersion
+
+from .shop import SENIOR, Shop, paid_order, requested, snapshot
+
+NEWS = sorted(set(permutations(["answer", "answer", "webhook", "webhook"])))
+
+
+@pytest.fixture
+def shop() -> Shop:
+    shop = Shop()
+    shop.tell(paid_order())
+    shop.tell(snapshot())
+    return shop
+
+
+def test_an_agreement_holds_the_amount_and_asks_the_platform(shop: Shop) -> None:
+    shop.agree()
+    (command,) = shop.commands
+    assert (command.action, command.target_kind, command.target_id) == (
+        "refund_agree", "refund", "rf1",
+    )  # fmt: skip
+    assert command.arguments["amount_fen"] == 10_000
+    assert command.arguments["refund_version"] == 1
+    assert [(hold.state, hold.amount_fen) for hold in shop.holds] == [("held", 10_000)]
+    assert shop.state() == "refunding"
+    assert not shop.events(CaseClosed)
+
+
+def test_the_platforms_word_closes_the_case_with_the_amount(shop: Shop) -> None:
+    shop.agree()
+    shop.succeed(refunded_fen=10_000)
+    (closed,) = shop.events(CaseClosed)
+    assert (closed.outcome, closed.refunded_fen, closed.state) == ("refunded", 10_000, "success")
+    assert [hold.state for hold in shop.holds] == ["refunded"]
+
+
+@pytest.mark.parametrize("news", NEWS)
+def test_webhook_and_answer_in_any_order_and_repeated_refund_once(news: tuple[str, ...]) -> None:
+    shop = Shop()
+    shop.tell(paid_order())
+    shop.tell(snapshot())
+    shop.agree()
+    for one in news:
+        if one == "answer":
+            shop.succeed()
+        else:
+            shop.tell(snapshot("success", minute=5))
+    assert [(hold.state, hold.amount_fen) for hold in shop.holds] == [("refunded", 10_000)]
+    assert shop.case.refunded_fen == 10_000
+    assert len(shop.events(CaseClosed)) == 1
+
+
+def test_a_failure_frees_the_amount_and_brings_the_case_back_with_the_reason(shop: Shop) -> None:
+    shop.agree()
+    shop.fail()
+    assert shop.state() == "wait_seller_agree"
+    assert shop.case.blocked_reason == "stale_refund_version"
+    assert shop.history()[-1].reason == "stale_refund_version: read it again"
+    assert [hold.state for hold in shop.holds] == ["released"]
+    shop.agree()
+    shop.succeed()
+    assert shop.state() == "success"
+
+
+def test_a_failure_told_before_the_webhook_of_success_still_refunds_once(shop: Shop) -> None:
+    shop.agree()
+    shop.fail()
+    shop.tell(snapshot("success", minute=5))
+    shop.succeed(shop.commands[0])
+    assert sum(hold.amount_fen for hold in shop.holds if hold.counts) == 10_000
+    assert shop.case.refunded_fen == 10_000
+
+
+def test_a_success_told_after_a_failure_and_a_second_agreement_still_refunds_once(
+    shop: Shop,
+) -> None:
+    shop.agree()
+    shop.fail()
+    shop.agree()
+    first, second = shop.commands
+    shop.succeed(first)
+    shop.succeed(second)
+    assert sum(hold.amount_fen for hold in shop.holds if hold.counts) == 10_000
+    assert len(shop.events(CaseClosed)) == 1
+
+
+def test_the_buyer_who_gives_up_while_money_is_on_its_way_leaves_it_held(shop: Shop) -> None:
+    shop.agree()
+    shop.tell(snapshot("closed", minute=5))
+    assert shop.state() == "closed"
+    assert [hold.state for hold in shop.holds] == ["held"]
+    shop.fail()
+    assert [hold.state for hold in shop.holds] == ["released"]
+    assert len(shop.events(CaseClosed)) == 1
+
+
+def test_an_older_word_of_the_platform_does_not_undo_an_agreement(shop: Shop) -> None:
+    shop.agree()
+    shop.tell(snapshot(minute=2))
+    assert shop.state() == "refunding"
+    shop.tell(snapshot(minute=3, refund_version=2, amount_fen=9_000))
+    assert shop.state() == "refunding"
+    shop.fail()
+    assert (shop.case.state, shop.case.amount_fen) == ("wait_seller_agree", 9_000)
+
+
+@pytest.mark.parametrize("stale", [{"refund_version": 0}, {"amount_fen": 9_999}])
+def test_agreeing_with_what_the_buyer_has_changed_is_refused(
+    shop: Shop, stale: dict[str, Any]
+) -> None:
+    with pytest.raises(StaleRefund) as refusal:
+        shop.agree(**stale)
+    assert refusal.value.extra == {"refund_version": 1, "amount_fen": 10_000}
+    assert not shop.commands
+    assert not shop.holds
+
+
+def test_an_answer_to_an_older_version_of_the_case_is_refused(shop: Shop) -> None:
+    with pytest.raises(PreconditionFailed):
+        shop.agree(expected=ExpectedVersion(frozenset({7})))
+    shop.agree(expected=ExpectedVersion(frozenset({1})))
+
+
+def test_two_agreements_pay_once(shop: Shop) -> None:
+    shop.agree()
+    with pytest.raises(ActionNotAllowed):
+        shop.agree()
+    assert len(shop.commands) == 1
+
+
+def test_more_than_is_left_is_refused_and_nothing_is_half_done(shop: Shop) -> None:
+    shop.tell(snapshot(refund_id="rf2", amount_fen=9_000))
+    first, second = shop.cases
+    shop.agree(first)
+    before = second.revision
+    with pytest.raises(OverPaid) as refusal:
+        shop.agree(second)
+    assert refusal.value.extra["refundable_fen"] == 600
+    assert (second.state, second.revision) == ("wait_seller_agree", before)
+    assert len(shop.commands) == 1
+
+
+def test_what_the_platform_paid_by_itself_counts_against_the_order(shop: Shop) -> None:
+    shop.tell(snapshot("success", minute=5))
+    shop.tell(snapshot(refund_id="rf2", amount_fen=9_000, minute=6))
+    with pytest.raises(OverPaid):
+        shop.agree(shop.cases[1])
+
+
+def test_money_paid_before_the_order_came_is_booked_when_it_comes() -> None:
+    shop = Shop()
+    shop.tell(snapshot("success"))
+    shop.tell(snapshot(refund_id="rf2", amount_fen=1_000))
+    shop.tell(paid_order())
+    assert [part.line_id for part in shop.holds[0].parts] == ["l1"]
+    with pytest.raises(OverPaid):
+        shop.agree(shop.cases[1])
+
+
+def test_an_agreement_waits_for_the_order(shop: Shop) -> None:
+    shop = Shop()
+    shop.tell(snapshot())
+    with pytest.raises(OrderNotKnown):
+        shop.agree()
+    shop.tell(paid_order())
+    shop.agree()
+    assert shop.state() == "refunding"
+
+
+def test_less_than_asked_is_a_partial_refund_and_frees_the_rest(shop: Shop) -> None:
+    shop.agree()
+    shop.succeed(refunded_fen=4_000)
+    (closed,) = shop.events(CaseClosed)
+    assert (closed.outcome, closed.refunded_fen) == ("partly_refunded", 4_000)
+    assert sum(part.fen for part in shop.holds[0].parts) == 4_000
+
+
+def test_answers_to_other_services_commands_are_left_alone(shop: Shop) -> None:
+    shop.agree()
+    command = shop.commands[0]
+    other = type(command)(
+        **{name: getattr(command, name) for name in command.__struct_fields__}
+        | {"requested_service": "order_ops"}
+    )
+    shop.succeed(other)
+    assert shop.state() == "refunding"
+
+
+def test_an_unanswered_command_is_repeated_under_its_id_until_it_is_answered(shop: Shop) -> None:
+    shop.agree()
+    shop.wait(hours=1)
+    assert len(shop.commands) == 3
+    assert len({command.command_id for command in shop.commands}) == 1
+    shop.succeed()
+    shop.wait(days=3)
+    assert len(shop.commands) == 3
+    assert len(shop.holds) == 1
+
+
+def test_repeats_become_rarer_up_to_a_limit() -> None:
+    waits = [wait_before_repeat(n) for n in range(12)]
+    assert waits[0] == timedelta(minutes=10)
+    assert waits == sorted(waits)
+    assert waits[-1] == REPEAT_AT_MOST
+
+
+# -- goods that come back -------------------------------------------------------------------
+
+
+@pytest.fixture
+def returned() -> Shop:
+    shop = Shop()
+    shop.tell(paid_order())
+    shop.tell(requested())
+    return shop
+
+
+def test_a_return_is_paid_once_the_goods_are_here_intact(returned: Shop) -> None:
+    shop = returned
+    assert shop.agree().state == "wait_buyer_return_goods"
+    assert not shop.commands
+    assert shop.ship_return().state == "wait_seller_confirm_goods"
+    assert shop.receive().state == "refunding"
+    (command,) = shop.commands
+    assert (command.target_kind, command.target_id) == ("order", "o1")
+    assert command.arguments["case_id"] == shop.case.case_id
+    shop.succeed()
+    assert shop.state() == "success"
+    actions = [entry.action for entry in shop.history()]
+    assert actions == ["open", "agree_return", "ship_return", "receive", "refund", "refunded"]
+
+
+def test_goods_that_are_not_intact_wait_for_a_decision(returned: Shop) -> None:
+    shop = returned
+    shop.agree()
+    shop.ship_return()
+    assert shop.receive(intact=False).state == "wait_seller_confirm_goods"
+    assert shop.case.goods_intact is False
+    shop.refuse(proof_url="https://img.example/broken.jpg")
+    assert shop.state() == "seller_refuse_buyer"
+    assert shop.case.refusal_proof_url == "https://img.example/broken.jpg"
+    assert shop.agree().state == "refunding"
+
+
+def test_only_the_buyer_of_the_case_may_withdraw_it(returned: Shop) -> None:
+    with pytest.raises(NotFound):
+        returned.withdraw(Actor("b2", "buyer"))
+    with pytest.raises(Forbidden):
+        returned.withdraw(SENIOR)
+    returned.withdraw()
+    assert (returned.case.state, returned.case.outcome) == ("closed", "withdrawn")
+
+
+def test_a_request_made_on_the_platform_is_withdrawn_there(shop: Shop) -> None:
+    with pytest.raises(OnPlatformOnly):
+        shop.withdraw()
+
+
+# -- refusals ---------------------------------------------------------------------------------
+
+
+def test_a_refusal_on_the_platform_counts_once_the_platform_took_it(shop: Shop) -> None:
+    shop.refuse()
+    assert shop.state() == "wait_seller_agree"
+    assert shop.commands[0].arguments["message"] == "商品无质量问题"
+    with pytest.raises(AnswerPending):
+        shop.agree()
+    shop.succeed()
+    assert (shop.case.state, shop.case.refusal_reason) == ("seller_refuse_buyer", "商品无质量问题")
+    assert shop.history()[-1].actor == SENIOR.id
+
+
+def test_a_refusal_the_platform_did_not_take_leaves_the_case_as_it_was(shop: Shop) -> None:
+    shop.refuse()
+    shop.fail()
+    assert shop.state() == "wait_seller_agree"
+    assert shop.case.pending_command_id is None
+    shop.agree()
+
+
+def test_a_refusal_seen_on_the_platform_first_is_not_refused_twice(shop: Shop) -> None:
+    shop.refuse()
+    shop.tell(snapshot("seller_refuse_buyer", minute=5))
+    revision = shop.case.revision
+    shop.succeed()
+    assert (shop.case.state, shop.case.revision) == ("seller_refuse_buyer", revision)
+
+
+def test_tmall_takes_no_refusal_without_proof() -> None:
+    shop = Shop()
+    shop.tell(snapshot(platform="tmall"))
+    with pytest.raises(ProofRequired):
+        shop.refuse()
+    shop.refuse(proof_url="https://img.example/proof.jpg")
