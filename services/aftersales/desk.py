@@ -131,7 +131,8 @@ class Desk:
         case.updated_at = self.now
         self.work.add(_entry(case, action, actor, reason, previous, self.now))
         self.set_deadline(case)
-        self.work.emit(_event(case, actor, previous, self.now), subject=case.case_id)
+        event = _event(case, actor, previous, self.now, action=action, note=reason[:1000])
+        self.work.emit(event, subject=case.case_id)
 
     def note(self, case: Case, action: str, actor: Actor, reason: str) -> None:
         """Write the history of a case that has ended; nothing is told, for it closed only once."""
@@ -182,11 +183,13 @@ def _entry(
     )
 
 
-def _event(case: Case, actor: Actor, previous: CaseState | None, now: datetime) -> CaseEvent:
+def _event(
+    case: Case, actor: Actor, previous: CaseState | None, now: datetime, *, action: str, note: str
+) -> CaseEvent:
     if previous is None:
-        return case_event(CaseOpened, case, actor, now)
+        return case_event(CaseOpened, case, actor, now, action=action, note=note)
     kind = CaseChanged if case.is_open else CaseClosed
-    return case_event(kind, case, actor, now, previous)
+    return case_event(kind, case, actor, now, previous, action=action, note=note)
 
 
 def case_event(
@@ -195,6 +198,9 @@ def case_event(
     actor: Actor,
     now: datetime,
     previous: CaseState | None = None,
+    *,
+    action: str = "",
+    note: str = "",
 ) -> CaseEvent:
     """The case as an event of the given kind."""
     return kind(
@@ -217,6 +223,8 @@ def case_event(
         version=case.revision,
         actor=actor.id,
         actor_role=actor.role,
+        action=action,
+        note=note,
         occurred_at=now,
         deadline_at=case.deadline_at,
         deadline_action=case.deadline_action,

@@ -1,1 +1,1 @@
-"""What tests share: a harness around a service, and a small service made for testing the runtime."""
+"""What tests share: a harness around a service, and a small service that tests the runtime."""

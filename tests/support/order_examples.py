@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from common.contracts import OrderLine, ShopOrder
-from order_ops.orders import Order, merge
+from order_ops.merging import merge
+from order_ops.orders import Order
 from order_ops.reminder_policies import ReminderPolicy, default_policy
 from order_ops.reminders import BuyerSituation
 

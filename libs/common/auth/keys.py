@@ -43,7 +43,10 @@ def _load(path: Path) -> SigningKey:
     pem = path.read_bytes()
     if path.stat().st_mode & 0o077 and os.access(path, os.W_OK):
         path.chmod(0o600)
-    key = serialization.load_pem_private_key(pem, password=None)
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} does not hold a private key in PEM") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
         raise ValueError(f"{path} does not hold a P-256 private key")
     return SigningKey(key)

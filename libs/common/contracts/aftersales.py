@@ -1,6 +1,8 @@
 """After-sale cases, as aftersales publishes them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from .base import Event, contract
 from .vocabulary import (
@@ -9,6 +11,7 @@ from .vocabulary import (
     CaseState,
     Fen,
     Id,
+    Note,
     RefundPhase,
     Sequence,
     Text,
@@ -16,6 +19,7 @@ from .vocabulary import (
     Title,
 )
 
+Label = Annotated[str, Meta(max_length=64)]
 DeadlineAction = Literal["auto_refund", "auto_agree", "auto_reject", "auto_close"]
 CaseOutcome = Literal["refunded", "partly_refunded", "rejected", "withdrawn", "expired"]
 
@@ -43,6 +47,7 @@ class CaseEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
 
     `deadline_at` is when the present state runs out and `deadline_action` what then happens by
     itself. `version` rises by one with every change. `refunded_fen` is what was paid back so far.
+    `reason` is the buyer's; `action` is what the actor did and `note` why (`agree`, `refuse`, …).
     `refund_id` is the platform's request, None for a case that began in a chat.
     """
 
@@ -64,6 +69,8 @@ class CaseEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
     version: Sequence
     actor: Id
     actor_role: ActorRole
+    action: Label = ""
+    note: Note = ""
     occurred_at: Time
     deadline_at: Time | None = None
     deadline_action: DeadlineAction | None = None
@@ -105,6 +112,8 @@ class CaseOpened(CaseEvent, frozen=True, kw_only=True, omit_defaults=True):
             version=2,
             actor="ahmei",
             actor_role="senior_agent",
+            action="agree",
+            note="同意退货,请在七天内寄回",
             occurred_at="2025-06-04T02:00:00Z",
             deadline_at="2025-06-11T02:00:00Z",
             deadline_action="auto_close",

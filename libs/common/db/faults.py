@@ -38,11 +38,8 @@ def is_outage(error: BaseException) -> bool:
         return True
     if not isinstance(error, DBAPIError):
         return False
-    if error.connection_invalidated:
+    if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
-    if isinstance(error, InterfaceError):
-        # The driver says so, too, of a value that it cannot encode: that is the row's fault.
-        return not isinstance(getattr(error.orig, "__cause__", None), ValueError | TypeError)
     state = sql_state(error)
     if state:
         return state.startswith(_OUTAGES)

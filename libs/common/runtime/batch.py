@@ -74,6 +74,9 @@ $4::text[], $5::timestamptz[], $6::timestamptz[], $7::integer[], $8::text[])
 _SQLITE_RESTORE = f"INSERT INTO timers ({_TIMER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
+_NOT_IN_EFFECT = ("failed", "refused", "again")
+
+
 class UnhandledMessage(LookupError):
     """A command or timer without a handler: a bug in the service's wiring."""
 
@@ -207,7 +210,7 @@ class _Batch:
         unfinished: list[Values] = [
             (item.inbox_id,)
             for item, outcome in zip(self.items, self.outcomes, strict=True)
-            if isinstance(item, EventItem) and outcome and outcome.status in ("failed", "again")
+            if isinstance(item, EventItem) and outcome and outcome.status in _NOT_IN_EFFECT
         ]
         await self.bulk.execute(conn, _SQLITE_FORGET if self.sqlite else _PG_FORGET, unfinished)
 
@@ -383,8 +386,10 @@ class _Batch:
             # An earlier item of the batch changed what this one needs: run it in the next batch.
             # The first item has no such excuse, so that every batch brings at least one to an end.
             self.outcomes[position] = Outcome("again")
-        elif isinstance(error, KefuError) and isinstance(item, CommandItem):
+        elif isinstance(error, KefuError) and not isinstance(item, TimerItem):
+            # Refused, not failed: trying again would not help, and nothing waits behind it.
             self.outcomes[position] = Outcome("refused", error=error)
+            return
         else:
             self.outcomes[position] = Outcome("failed", error=error)
         if item.order_key is not None:

@@ -16,6 +16,7 @@ from common.bus.port import Bus, Position, Record, Subscription
 from common.clock import Clock
 from common.contracts import Undecodable, decode
 from common.db.faults import is_outage
+from common.errors import KefuError
 from common.runtime import dead_letters
 from common.runtime.batch import BatchRunner
 from common.runtime.items import EventItem, Outcome
@@ -221,8 +222,10 @@ class Consumer(Loop):
     async def _run_with_retries(self, items: list[EventItem]) -> list[dict[str, Any]]:
         """Letters for the events that failed for good, and for those behind them."""
         retries = iter(RETRY_DELAYS_SECONDS)
+        letters: list[dict[str, Any]] = []
         while items:
             outcomes = await self._run(items)
+            letters.extend(self._refusals(items, outcomes))
             failed = {
                 i.order_key for i, o in zip(items, outcomes, strict=True) if o.status == "failed"
             }
@@ -232,11 +235,28 @@ class Consumer(Loop):
                 if delay is None:
                     given_up = [(i, o) for i, o in left if i.order_key in failed]
                     rest = [i for i, _ in left if i.order_key not in failed]
-                    letters = [self._letter(i, o) for i, o in given_up]
+                    letters.extend(self._letter(i, o) for i, o in given_up)
                     return [*letters, *await self._run_with_retries(rest)]
                 await asyncio.sleep(delay)
             items = [item for item, _ in left]
-        return []
+        return letters
+
+    def _refusals(
+        self, items: Sequence[EventItem], outcomes: Sequence[Outcome]
+    ) -> list[dict[str, Any]]:
+        """Letters for events that a use case refused: their keys go on without them."""
+        return [
+            dead_letters.letter_row(
+                item.record,
+                shop_id=item.envelope.shop_id,
+                code=outcome.error.code,
+                reason=str(outcome.error),
+                state="poison",
+                now=self._clock(),
+            )
+            for item, outcome in zip(items, outcomes, strict=True)
+            if isinstance(outcome.error, KefuError) and outcome.status == "refused"
+        ]
 
     async def _run(self, items: list[EventItem]) -> list[Outcome]:
         with self._meters.batch("consumer", len(items)):

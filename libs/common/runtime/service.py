@@ -36,6 +36,14 @@ STALL_SECONDS = 60.0
 log = structlog.get_logger(__name__)
 
 
+class LoopEnded(RuntimeError):
+    """A loop ended by itself, such as a consumer with too many dead letters."""
+
+
+class NotRunning(RuntimeError):
+    """The service is starting or stopping."""
+
+
 @dataclass(frozen=True)
 class BackgroundLoop:
     """Work of the elected replica: `step` runs when woken by name, and every `every` seconds."""
@@ -189,8 +197,10 @@ class Service:
     async def check_loops(self) -> None:
         """Raises when a loop has ended by itself, or the service is not running."""
         ended = [f"{n}: {loop.failure}" for n, loop in self._loops.items() if loop.failure]
-        if ended or not self._started:
-            raise RuntimeError("; ".join(ended) or "starting or stopping")
+        if ended:
+            raise LoopEnded("; ".join(ended))
+        if not self._started:
+            raise NotRunning("starting or stopping")
 
     # -- work ---------------------------------------------------------------------------------
 

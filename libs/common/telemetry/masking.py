@@ -3,8 +3,8 @@
 Masked by key, whatever the value: chat texts, tokens, names, addresses and the like. Masked by
 pattern in every string, key and whole number: phone numbers, identity cards, bank cards, e-mail
 addresses, tokens, passwords in URLs. Long digit strings that are neither card (order numbers
-have 16 to 19 digits as well) stay readable: identity cards and bank cards are told apart by
-their check digits.
+have 16 to 19 digits as well) stay readable: identity cards and bank cards are known by their
+first digits and their check digit.
 """
 
 import re
@@ -50,6 +50,7 @@ _PATTERNS = re.compile(
     "|".join((_URL_LOGIN, _JWT, _EMAIL, _PHONE, _LANDLINE, _PARAMETERS)), re.MULTILINE
 )
 _CARD = re.compile(r"(?<![\dA-Za-z])\d[\d -]{12,25}[\dXx](?![\dA-Za-z])")
+_CARD_ISSUER = re.compile(r"62\d{14,17}|4\d{15}|5[1-5]\d{14}|3[47]\d{13}", re.ASCII)
 _SUSPECT = re.compile(r"\d{3}|@|eyJ|(?i:bearer)|parameters: |input_value=|DETAIL: ")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -84,8 +85,8 @@ def is_identity_card(digits: str) -> bool:
 
 
 def is_bank_card(digits: str) -> bool:
-    """Whether these 15 to 19 digits pass the check of payment cards (Luhn)."""
-    if not 15 <= len(digits) <= 19 or not digits.isdecimal():
+    """Whether this is a number of UnionPay, Visa, Mastercard or Amex that passes Luhn's check."""
+    if not _CARD_ISSUER.fullmatch(digits):
         return False
     total = 0
     for place, digit in enumerate(reversed(digits)):

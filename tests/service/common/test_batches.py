@@ -1,39 +1,26 @@
 """The promises of the batch runtime, on both databases."""
 
 import asyncio
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from common.bus.embedded import EmbeddedBus
-from common.contracts import FeedbackTagged, ShopReview
+from common.contracts import FeedbackTagged
 from common.errors import Conflict, IdempotencyMismatch
-from common.runtime import Idempotency, Service
+from common.runtime import Idempotency
 from tests.support.harness import MovableClock, idle, publish, published, running, until
-from tests.support.tally.service import FAILING_TEXT, TALLY, Add, Added, ArmExpiry, Total
-
-
-def review(n: int, product: str = "p1", body: str = "好看") -> ShopReview:
-    return ShopReview(
-        shop_id="s1",
-        platform="own",
-        review_id=f"r{n}",
-        product_id=product,
-        buyer_id=f"b-{product}",
-        rating=5,
-        text=body,
-        created_at=datetime(2026, 3, 1, tzinfo=UTC),
-    )
-
-
-async def count_of(service: Service, product: str = "p1") -> int | None:
-    async with service.database.read() as conn:
-        found = await conn.execute(
-            text("SELECT count FROM tallies WHERE product_id = :p"), {"p": product}
-        )
-        return found.scalar()
+from tests.support.tally.reading import count_of, review
+from tests.support.tally.service import (
+    FAILING_TEXT,
+    REFUSED_TEXT,
+    TALLY,
+    Add,
+    Added,
+    ArmExpiry,
+    Total,
+)
 
 
 async def test_each_event_takes_effect_once_however_often_it_is_delivered(
@@ -129,3 +116,17 @@ async def test_a_timer_fires_once_when_it_is_due(tmp_path: Path, database_url: s
         await until(expired)
         async with service.database.read() as conn:
             assert (await conn.execute(text("SELECT count(*) FROM timers"))).scalar() == 0
+
+
+async def test_a_refused_event_is_a_dead_letter_at_once_and_parks_nothing(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with running(TALLY, tmp_path, database_url) as service:
+        await publish(service.bus, review(1), review(2, body=REFUSED_TEXT), review(3))
+        await idle(service)
+        async with service.database.read() as conn:
+            letters = (await conn.execute(text("SELECT code, state FROM dead_letters"))).all()
+            parked = (await conn.execute(text("SELECT count(*) FROM parked_keys"))).scalar()
+        assert [tuple(letter) for letter in letters] == [("conflict", "poison")]
+        assert parked == 0
+        assert await count_of(service) == 2

@@ -16,6 +16,7 @@ from common.db.types import UtcDateTime
 from common.errors import Conflict
 from common.runtime import Handlers, Need, ServiceDefinition, Work, row, rows
 
+REFUSED_TEXT = "use case, please refuse"
 FAILING_TEXT = "handler, please fail"
 FAULTS: set[str] = {FAILING_TEXT}
 """Texts of reviews, and products of timers, on which the handlers fail; tests mend them here."""
@@ -103,6 +104,8 @@ def count_review(event: ShopReview, work: Work) -> None:
     tally = _count(work, event.shop_id, event.product_id, 1)
     tally.texts = (*tally.texts, event.text)
     work.emit(tagged(event, tally), deliver=("shop", f"product:{event.product_id}"))
+    if event.text == REFUSED_TEXT:
+        raise Conflict("asked to refuse")
     if event.text in FAULTS:
         raise RuntimeError("asked to fail")
 
