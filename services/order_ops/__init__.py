@@ -1,0 +1,1 @@
+"""Orders, payment reminders, memos and what is done to an order before it ships."""
