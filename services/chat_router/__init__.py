@@ -1,0 +1,1 @@
+"""Messages, routing, queue and service quality: the conversations of a shop."""

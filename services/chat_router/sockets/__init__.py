@@ -1,0 +1,1 @@
+"""The socket edge: frames, who sees what, and one session per socket."""

@@ -1,0 +1,204 @@
+"""What the router reads: a snapshot of a shop's waiting buyers and of its agents' load.
+
+Loads are counted from the conversations each time: a counter kept beside them would drift.
+"""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..conversations import Conversation
+from ..models import AgentRow, ConversationRow, DeskRow, table_of
+from ..presence import Agent
+from ..routing import Candidate, Waiting
+from ..shop_settings import ShopSettings
+from .reading import all_of
+
+CONVERSATIONS = table_of(ConversationRow)
+AGENTS = table_of(AgentRow)
+DESKS = table_of(DeskRow)
+
+SPAN = timedelta(minutes=30)
+"""What the expected wait is judged by."""
+
+
+class Queue(NamedTuple):
+    """The head of one group's queue, and how many wait there."""
+
+    group_id: str
+    head: list[Conversation]
+
+
+class Load(NamedTuple):
+    """What one agent has in hand."""
+
+    open: int
+    unanswered: int
+
+
+def waiting_states(*, is_open: bool) -> tuple[str, ...]:
+    """The states that are routed: the message box waits for the opening."""
+    return ("queued", "message_box") if is_open else ("queued",)
+
+
+async def waiting_shops(conn: AsyncConnection) -> list[str]:
+    """Shops in which somebody waits."""
+    table = CONVERSATIONS
+    query = sa.select(table.c.shop_id).where(_is_waiting()).distinct().order_by(table.c.shop_id)
+    return list((await conn.execute(query)).scalars())
+
+
+def _is_waiting() -> "sa.ColumnElement[bool]":
+    # Written out as in the partial index, or SQLite would not use it.
+    return sa.text("state IN ('queued', 'message_box')")  # type: ignore[return-value]
+
+
+async def rounds_of_routing(conn: AsyncConnection, shop_id: str) -> int:
+    """The shop's fence. Read it before anything else of the snapshot."""
+    query = sa.select(DESKS.c.rounds).where(DESKS.c.shop_id == shop_id)
+    return (await conn.execute(query)).scalar() or 0
+
+
+async def queues(
+    conn: AsyncConnection, shop_id: str, states: tuple[str, ...], limit: int
+) -> list[Queue]:
+    """Each group's queue, the first `limit` of it, so that no group can hide another."""
+    table = CONVERSATIONS
+    here = (table.c.shop_id == shop_id, _is_waiting(), table.c.state.in_(states))
+    found = await conn.execute(sa.select(table.c.group_id).where(*here).distinct())
+    return [
+        Queue(group_id, await _head(conn, (*here, table.c.group_id == group_id), limit))
+        for group_id in sorted(found.scalars())
+    ]
+
+
+async def _head(
+    conn: AsyncConnection, here: "tuple[sa.ColumnElement[bool], ...]", limit: int
+) -> list[Conversation]:
+    table = CONVERSATIONS
+    order = (table.c.rank, table.c.queued_at, table.c.conversation_id)
+    query = sa.select(table).where(*here).order_by(*order).limit(limit)
+    return all_of(Conversation, await conn.execute(query))
+
+
+async def loads(conn: AsyncConnection, shop_id: str) -> dict[str, Load]:
+    """What each agent has in hand."""
+    table = CONVERSATIONS
+    unanswered = sa.func.count(table.c.unanswered_since)
+    query = (
+        sa.select(table.c.agent_id, sa.func.count(), unanswered)
+        .where(table.c.shop_id == shop_id, sa.text("state = 'assigned'"))
+        .group_by(table.c.agent_id)
+    )
+    return {agent: Load(held, waiting) for agent, held, waiting in await conn.execute(query)}
+
+
+async def present(conn: AsyncConnection, shop_id: str) -> list[Agent]:
+    """Agents who may be given somebody: online, or suspended for their own buyers."""
+    query = sa.select(AGENTS).where(
+        AGENTS.c.shop_id == shop_id, AGENTS.c.presence.in_(("online", "suspended"))
+    )
+    return all_of(Agent, await conn.execute(query))
+
+
+def candidates(agents: list[Agent], held: dict[str, Load]) -> list[Candidate]:
+    """The agents as routing sees them."""
+    nothing = Load(0, 0)
+    return [
+        Candidate(
+            agent_id=agent.agent_id,
+            presence=agent.presence,
+            capacity=agent.capacity,
+            weight=agent.weight,
+            groups=agent.groups,
+            open=held.get(agent.agent_id, nothing).open,
+            unanswered=held.get(agent.agent_id, nothing).unanswered,
+            idle_since=agent.idle_since,
+        )
+        for agent in agents
+    ]
+
+
+def waiting_of(conversation: Conversation) -> Waiting:
+    """A conversation as routing sees it."""
+    return Waiting(
+        conversation_id=conversation.conversation_id,
+        group_id=conversation.group_id,
+        rank=conversation.rank,
+        queued_at=conversation.queued_at,
+        waiting_since=conversation.waiting_since,
+        is_unanswered=conversation.unanswered_since is not None,
+        wanted_agent_id=conversation.wanted_agent_id,
+        affinity_agent_id=conversation.affinity_agent_id,
+        affinity_at=conversation.affinity_at,
+        dedicated_agent_id=conversation.dedicated_agent_id,
+        wait_reason=conversation.wait_reason,
+    )
+
+
+async def served_lately(conn: AsyncConnection, shop_id: str, now: datetime) -> dict[str, int]:
+    """How many buyers each group took on within the last `SPAN`."""
+    table = CONVERSATIONS
+    query = (
+        sa.select(table.c.group_id, sa.func.count())
+        .where(table.c.shop_id == shop_id, table.c.assigned_at > now - SPAN)
+        .group_by(table.c.group_id)
+    )
+    return dict((await conn.execute(query)).all())
+
+
+async def ahead_of(conn: AsyncConnection, conversation: Conversation) -> int:
+    """How many buyers of the group go before this one."""
+    table = CONVERSATIONS
+    mine = (conversation.rank, conversation.queued_at, conversation.conversation_id)
+    before = sa.tuple_(table.c.rank, table.c.queued_at, table.c.conversation_id) < sa.tuple_(
+        sa.bindparam("rank", mine[0], table.c.rank.type),
+        sa.bindparam("queued_at", mine[1], table.c.queued_at.type),
+        sa.bindparam("conversation_id", mine[2], table.c.conversation_id.type),
+    )
+    query = sa.select(sa.func.count()).where(
+        table.c.shop_id == conversation.shop_id,
+        table.c.group_id == conversation.group_id,
+        _is_waiting(),
+        before,
+    )
+    return int((await conn.execute(query)).scalar_one())
+
+
+async def waiting_by_group(
+    conn: AsyncConnection, shop_id: str
+) -> list[tuple[str, str, int, datetime]]:
+    """Per group and state: how many wait, and since when the first."""
+    table = CONVERSATIONS
+    query = (
+        sa.select(table.c.group_id, table.c.state, sa.func.count(), sa.func.min(table.c.queued_at))
+        .where(table.c.shop_id == shop_id, _is_waiting())
+        .group_by(table.c.group_id, table.c.state)
+        .order_by(table.c.group_id, table.c.state)
+    )
+    return [tuple(found) for found in await conn.execute(query)]
+
+
+async def held_by_the_gone(conn: AsyncConnection, now: datetime) -> list[tuple[str, str]]:
+    """Agents who left longer ago than any grace time and still hold somebody.
+
+    Their timers should have seen to that; this finds them whatever became of the timers.
+    """
+    longest = ShopSettings(shop_id="").grace_seconds
+    table = CONVERSATIONS
+    query = (
+        sa.select(AGENTS.c.shop_id, AGENTS.c.agent_id)
+        .join(
+            table,
+            (table.c.shop_id == AGENTS.c.shop_id) & (table.c.agent_id == AGENTS.c.agent_id),
+        )
+        .where(
+            sa.text("conversations.state = 'assigned'"),
+            AGENTS.c.presence == "offline",
+            sa.or_(AGENTS.c.left_at.is_(None), AGENTS.c.left_at < now - timedelta(seconds=longest)),
+        )
+        .distinct()
+    )
+    return [(shop_id, agent_id) for shop_id, agent_id in await conn.execute(query)]
