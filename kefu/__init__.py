@@ -1,0 +1,1 @@
+"""The command line, the one-process run, the demo shop and the replay."""

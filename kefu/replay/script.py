@@ -1,0 +1,290 @@
+"""The file format: one JSON object per line (docs/replay.md describes every kind).
+
+A *bare* line is a dialogue and nothing else, `{"turns": [{"from": "buyer", "text": …}, …]}`;
+fields it has besides are left aside. A *rich* line names who does what and when, and a field that
+is not known there is a mistake worth telling.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+Name = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\s/\\\"'<>`]+$")]
+Label = Annotated[str, Meta(min_length=1, max_length=64)]
+Words = Annotated[str, Meta(min_length=1, max_length=4000)]
+Fen = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400 * 400)]
+Side = Literal["buyer", "shop"]
+
+
+class ScriptError(Exception):
+    """A line that cannot be played; says which and why."""
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """One message of a dialogue: a text, a picture, or a card of a product or of an order.
+
+    `after` is a pause before it, in seconds of the file's time.
+    """
+
+    sender: Side = msgspec.field(name="from")
+    text: Words | None = None
+    image: Words | None = None
+    product: Name | None = None
+    order: Name | None = None
+    after: Seconds = 0.0
+
+
+class Item(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line of an order. What is left out comes from the demo shop's catalogue."""
+
+    product: Name
+    sku: Name | None = None
+    title: Words | None = None
+    quantity: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    price_fen: Fen | None = None
+
+
+class OrderMade(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A buyer's new order, unpaid unless `status` says it is one of the past.
+
+    `days_ago` puts it into the past; `closes_in` is how long it may stay unpaid, in seconds of
+    the file's time.
+    """
+
+    id: Name
+    items: Annotated[tuple[Item, ...], Meta(min_length=1, max_length=100)]
+    platform: Literal["taobao", "tmall", "doudian", "jd", "pinduoduo", "own"] = "taobao"
+    postage_fen: Fen = 0
+    discount_fen: Fen = 0
+    days_ago: Annotated[float, Meta(ge=0, le=365)] = 0.0
+    closes_in: Seconds = 86_400.0
+    status: Literal["unpaid", "paid", "signed", "finished"] = "unpaid"
+    region: Words | None = None
+
+
+class Shipment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A parcel handed to a courier."""
+
+    order: Name
+    courier: Label = "ZTO"
+    tracking_no: Name
+
+
+class Cancellation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An order closed by the platform or the buyer."""
+
+    order: Name
+    reason: Words = "买家取消"
+
+
+class PlatformRefund(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A refund asked for on the platform's own page.
+
+    `deadline_in` is the platform's own deadline for the shop, in seconds of the file's time.
+    """
+
+    id: Name
+    order: Name
+    item: Annotated[int, Meta(ge=1)] | None = None
+    kind: Literal["refund_only", "return_and_refund"] = "refund_only"
+    amount_fen: Fen | None = None
+    reason: Words
+    description: str = ""
+    received: bool = False
+    deadline_in: Seconds | None = None
+
+
+class ChatReturn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A refund or return asked for in the chat. Without an amount: all that was paid."""
+
+    order: Name
+    item: Annotated[int, Meta(ge=1)] | None = None
+    kind: Literal["refund_only", "return_and_refund"] = "return_and_refund"
+    amount_fen: Fen | None = None
+    reason: Words
+    description: str = ""
+    received: bool = True
+
+
+class CaseMove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody moves the newest case of an order on."""
+
+    order: Name
+    do: Literal["agree", "refuse", "ship_back", "receive", "withdraw"]
+    note: str = ""
+    courier: Label = "ZTO"
+    tracking_no: Name | None = None
+
+
+class Reviewed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A review of a product, of today or of the past."""
+
+    id: Name
+    product: Name
+    order: Name | None = None
+    rating: Annotated[int, Meta(ge=1, le=5)]
+    text: Words
+    days_ago: Annotated[float, Meta(ge=0, le=365)] = 0.0
+
+
+class Rated(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The buyer's rating of their last conversation."""
+
+    rating: Annotated[int, Meta(ge=1, le=5)]
+    reason: str = ""
+
+
+class Transfer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent hands the conversation on."""
+
+    group: Name | None = None
+    agent: Name | None = None
+    note: str = ""
+
+
+class Memo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent's memo and flag on an order."""
+
+    order: Name
+    text: Words
+    flag: Annotated[int, Meta(ge=0, le=5)] | None = None
+
+
+class Wait(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The buyer's next lines wait until something has happened, at most `seconds` (real ones).
+
+    reminder: the buyer's client was shown a payment reminder for `order`.
+    hint: the agent of the live chat was hinted at the unpaid order instead.
+    case: the newest case of `order` is in `state`.
+    """
+
+    what: Literal["reminder", "hint", "case"] = msgspec.field(name="for")
+    order: Name
+    state: Name | None = None
+    seconds: Seconds = 60.0
+
+
+class Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rich line: who, when, and exactly one thing that happens.
+
+    `at` is the earliest moment, in seconds of the file's time. What one buyer does happens in the
+    file's order, whatever `at` says; nothing after a `barrier` begins before all before it ended.
+    """
+
+    at: Seconds = 0.0
+    note: str = ""
+    buyer: Name | None = None
+    agent: Name | None = None
+    via: Literal["socket", "http"] | None = None
+    keep_open: bool = False
+    turns: Annotated[tuple[Turn, ...], Meta(min_length=1)] | None = None
+    order: OrderMade | None = None
+    pay: Name | None = None
+    ship: Shipment | None = None
+    sign: Name | None = None
+    finish: Name | None = None
+    cancel: Cancellation | None = None
+    refund: PlatformRefund | None = None
+    returned: ChatReturn | None = msgspec.field(name="return", default=None)
+    case: CaseMove | None = None
+    review: Reviewed | None = None
+    rate: Rated | None = None
+    transfer: Transfer | None = None
+    tags: tuple[Label, ...] | None = None
+    memo: Memo | None = None
+    close: bool | None = None
+    presence: Literal["online", "suspended", "away", "offline", "dropped"] | None = None
+    wait: Wait | None = None
+    policy: dict[str, Any] | None = None
+    barrier: bool | None = None
+
+
+class _Bare(Struct, frozen=True):
+    turns: Annotated[tuple[Turn, ...], Meta(min_length=1)]
+
+
+ACTIONS = (
+    "turns", "order", "pay", "ship", "sign", "finish", "cancel", "refund", "returned", "case",
+    "review", "rate", "transfer", "tags", "memo", "close", "presence", "wait", "policy",
+    "barrier",
+)  # fmt: skip
+_WITHOUT_BUYER = frozenset({"presence", "policy", "barrier", "turns"})
+_CONTENT = ("text", "image", "product", "order")
+_BARE_LINE = msgspec.json.Decoder(_Bare)
+_RICH_LINE = msgspec.json.Decoder(Line)
+_RICH_MARKS = frozenset({"at", "buyer", "agent", "note", "keep_open", "via"})
+
+
+class Numbered(Struct, frozen=True):
+    """A line with its number in the file, counted from 1."""
+
+    number: int
+    line: Line
+
+    @property
+    def action(self) -> str:
+        """Which of the kinds of `ACTIONS` this line is."""
+        return next(name for name in ACTIONS if getattr(self.line, name) is not None)
+
+
+class Script(Struct, frozen=True):
+    """A file that can be played: its lines, and a digest that says which file it was."""
+
+    digest: str
+    lines: tuple[Numbered, ...]
+
+
+def read_script(path: Path) -> Script:
+    """The lines of a file. `ScriptError` names the first line that is wrong."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ScriptError(f"{path}: {error.strerror or error}") from None
+    lines = tuple(parse_lines(raw.splitlines()))
+    if not lines:
+        raise ScriptError(f"{path}: no line to play")
+    return Script(hashlib.sha256(raw).hexdigest(), lines)
+
+
+def parse_lines(raw_lines: Iterable[bytes]) -> Iterator[Numbered]:
+    """Each line that is not blank, checked."""
+    for number, raw in enumerate(raw_lines, start=1):
+        if raw.strip():
+            try:
+                yield Numbered(number, _parse(raw))
+            except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+                raise ScriptError(f"line {number}: {error}") from None
+
+
+def _parse(raw: bytes) -> Line:
+    fields = msgspec.json.decode(raw)
+    if not isinstance(fields, dict):
+        raise ValueError("not a JSON object")
+    if "turns" in fields and not _RICH_MARKS & fields.keys():
+        line = Line(turns=_BARE_LINE.decode(raw).turns)
+    else:
+        line = _RICH_LINE.decode(raw)
+        _require_one_action(line)
+    for turn in line.turns or ():
+        _require_content(turn)
+    return line
+
+
+def _require_one_action(line: Line) -> None:
+    found = [name for name in ACTIONS if getattr(line, name) is not None]
+    if len(found) != 1:
+        raise ValueError(f"exactly one thing per line, found {', '.join(found) or 'none'}")
+    if found[0] == "presence" and line.agent is None and line.buyer is None:
+        raise ValueError("presence needs agent, or the buyer whose agent it is")
+    if found[0] not in _WITHOUT_BUYER and line.buyer is None:
+        raise ValueError(f"{found[0]} needs buyer")
+
+
+def _require_content(turn: Turn) -> None:
+    if sum(getattr(turn, name) is not None for name in _CONTENT) != 1:
+        raise ValueError("a turn has exactly one of text, image, product, order")
