@@ -243,9 +243,7 @@ def real_cluster(
         for n in range((replicas or {}).get(name, 1))
     ]
     platform = Process("sandbox", ["sandbox"], served, home / "sandbox.log", serves=False)
-    cluster = Cluster(
-        [*processes, platform], env, home, kafka=kafka, database_url=database_url
-    )
+    cluster = Cluster([*processes, platform], env, home, kafka=kafka, database_url=database_url)
     try:
         cluster.start()
         run_kefu(env, "seed", *cluster.url_options())

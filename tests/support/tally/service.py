@@ -34,7 +34,7 @@ class TallyRow(TallyTable, table=True):
     product_id: str = Field(primary_key=True)
     count: int
     texts: list[str] = Field(sa_type=sa.JSON)
-    changed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # type: ignore[call-overload]
+    changed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     version: int
 
 
