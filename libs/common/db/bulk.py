@@ -4,8 +4,9 @@ PostgreSQL takes each column as one array (`unnest`), so that a statement's text
 on the number of rows; SQLite takes `executemany`, and keys as one JSON array.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,6 +30,13 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
+class Update(NamedTuple):
+    """An UPDATE, and what picks its parameters from a row in field order."""
+
+    sql: str
+    pick: Callable[[Values], Values]
+
+
 class Statements:
     """The SQL texts of one binding on one dialect, composed once."""
 
@@ -38,10 +46,10 @@ class Statements:
         self.table = f'"{binding.table.name}"'
         self.names = [spec.name for spec in binding.columns]
         self.types = {spec.name: spec.pg_type for spec in binding.columns}
-        self.values_names = [n for n in self.names if n not in binding.key]
         self.insert = self._insert()
-        self.update = self._update()
         self.delete = self._delete()
+        self._key_positions = [self.names.index(n) for n in binding.key]
+        self._updates: dict[frozenset[int], Update] = {}
         self._selects: dict[str, str] = {}
 
     def _cast(self, name: str) -> str:
@@ -56,19 +64,32 @@ class Statements:
         source = _unnest(self.types[name] for name in self.names)
         return f"INSERT INTO {self.table} ({columns}) SELECT {picked} FROM {source} AS v({columns})"
 
-    def _update(self) -> str:
-        if not self.values_names:
-            return ""
+    def update(self, changed: frozenset[int]) -> "Update":
+        """The statement that sets these columns, named by their positions in field order.
+
+        Only what a batch changed is sent: a wide row of which little changes costs little.
+        """
+        found = self._updates.get(changed)
+        if found is None:
+            found = self._updates[changed] = self._update(sorted(changed))
+        return found
+
+    def _update(self, changed: Sequence[int]) -> "Update":
+        positions = (*changed, *self._key_positions)
+        values = [self.names[position] for position in changed]
+        order = [self.names[position] for position in positions]
+        pick = itemgetter(*positions)
         if self.dialect == "sqlite":
-            sets = ", ".join(f'"{n}" = ?' for n in self.values_names)
+            sets = ", ".join(f'"{n}" = ?' for n in values)
             keys = " AND ".join(f'"{n}" = ?' for n in self.binding.key)
-            return f"UPDATE {self.table} SET {sets} WHERE {keys}"
-        order = [*self.values_names, *self.binding.key]
-        sets = ", ".join(f'"{n}" = {self._cast(n)}' for n in self.values_names)
+            return Update(f"UPDATE {self.table} SET {sets} WHERE {keys}", pick)
+        sets = ", ".join(f'"{n}" = {self._cast(n)}' for n in values)
         keys = " AND ".join(f't."{n}" = v."{n}"' for n in self.binding.key)
         source = _unnest(self.types[n] for n in order)
-        return (
-            f"UPDATE {self.table} AS t SET {sets} FROM {source} AS v({_quoted(order)}) WHERE {keys}"
+        return Update(
+            f"UPDATE {self.table} AS t SET {sets} FROM {source} AS v({_quoted(order)}) "
+            f"WHERE {keys}",
+            pick,
         )
 
     def _delete(self) -> str:
@@ -81,11 +102,6 @@ class Statements:
             f"DELETE FROM {self.table} AS t USING {source} AS v({_quoted(self.binding.key)}) "
             f"WHERE {keys}"
         )
-
-    def update_order(self, rows: Sequence[Values]) -> list[Values]:
-        """Rows in field order, rearranged as `update` takes them: values first, key last."""
-        order = [self.names.index(n) for n in (*self.values_names, *self.binding.key)]
-        return [tuple(values[position] for position in order) for values in rows]
 
     def select(self, index_name: str | None) -> str:
         """Rows by key (`None`) or by a named index; locked and in key order where they are."""

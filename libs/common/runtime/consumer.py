@@ -28,7 +28,7 @@ RETRY_DELAYS_SECONDS = (0.05, 0.2)
 COMMIT_EVERY_SECONDS = 1.0
 # A group waits for a member that finishes its work in hand, but not for the length of an outage.
 REVOKE_SECONDS = 5.0
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.2
 
 log = structlog.get_logger(__name__)
 

@@ -261,6 +261,14 @@ async def mark(
     return result.rowcount == 1
 
 
+async def withdraw_replays(conn: AsyncConnection, key: OrderKey) -> None:
+    """After one of a key's letters failed again, those behind it wait as before."""
+    asked = (LETTERS.c.topic == key[0]) & (LETTERS.c.key == key[1]) & (LETTERS.c.state == "replay")
+    before = {"handler_failed": "parked", "parked_behind": "behind"}
+    state = sa.case(before, value=LETTERS.c.code, else_="poison")
+    await conn.execute(LETTERS.update().where(asked).values(state=state))
+
+
 async def page(
     conn: AsyncConnection, *, after: str = "", limit: int = 100, code: str | None = None
 ) -> list[Any]:

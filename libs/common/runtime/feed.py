@@ -22,6 +22,7 @@ from common.db.database import Database
 from common.runtime.loops import Backoff, Loop
 
 MAX_QUEUED = 2000
+POLL_SECONDS = 0.2
 
 _tables = sa.MetaData()
 backbone_tables(_tables)
@@ -137,7 +138,7 @@ class Feed(Loop):
         )
         async with self._database.read() as conn:
             found = await conn.execute(query)
-            known: dict[str, int] = dict(found.tuples().all())
+            known = {receiver: int(last) for receiver, last in found}
         return {receiver: known.get(receiver, 0) for receiver in receivers}
 
     async def run(self) -> None:
@@ -178,7 +179,7 @@ class Feed(Loop):
 
     async def _follow(self, subscription: Subscription) -> None:
         while not self.stopping:
-            for record in await subscription.poll(1000, 0.5):
+            for record in await subscription.poll(1000, POLL_SECONDS):
                 self._hand_out(record)
             self.beat()
 

@@ -110,8 +110,8 @@ async def _write_rows(
     # Deletes and updates first: they may free a unique key that an insert takes.
     await bulk.execute(conn, statements.delete, changes.deletes)
     if changes.updates:
-        rows = changes.updates
-        await bulk.execute(conn, statements.update, statements.update_order(rows))
+        update = statements.update(frozenset(changes.changed))
+        await bulk.execute(conn, update.sql, [update.pick(values) for values in changes.updates])
     await bulk.execute(conn, statements.insert, changes.inserts)
 
 

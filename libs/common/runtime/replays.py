@@ -86,12 +86,10 @@ class Replays(Loop):
             with self._meters.batch("replays", 1):
                 outcomes, wakes = await self._runner.run(items)
         except Undecodable as error:
-            await self._keep(letter.letter_id, "poison", str(error))
+            await self._keep(letter, "poison", str(error))
             return False
         if outcomes[0].status not in ("done", "duplicate"):
-            await self._keep(
-                letter.letter_id, "poison" if poison else "parked", repr(outcomes[0].error)
-            )
+            await self._keep(letter, "poison" if poison else "parked", repr(outcomes[0].error))
             return False
         # The event's effects are in the inbox: a crash before this line replays a repeat.
         async with self._runner.database.write() as conn:
@@ -105,7 +103,8 @@ class Replays(Loop):
             await dead_letters.settle(conn, letter.letter_id)
         self._wake(["timers"])
 
-    async def _keep(self, letter_id: str, state: str, reason: str) -> None:
-        log.warning("replay_unsuccessful", letter_id=letter_id, reason=reason)
+    async def _keep(self, letter: Any, state: str, reason: str) -> None:
+        log.warning("replay_unsuccessful", letter_id=letter.letter_id, reason=reason)
         async with self._runner.database.write() as conn:
-            await dead_letters.mark(conn, letter_id, state, reason)
+            await dead_letters.mark(conn, letter.letter_id, state, reason)
+            await dead_letters.withdraw_replays(conn, (letter.topic, bytes(letter.key)))

@@ -252,7 +252,7 @@ class Work:
     def changes(self, binding: Binding[Any]) -> "Changes":
         """The inserts, updates and deletes of one kind, as driver values."""
         codec = self._codecs[binding.kind]
-        changes = Changes([], [], [])
+        changes = Changes([], [], set(), [])
         for key, tracked in self._rows[binding.kind].items():
             if tracked.removed:
                 if tracked.stored is not None:
@@ -260,27 +260,38 @@ class Work:
             elif tracked.stored is None:
                 changes.inserts.append(codec.encode(tracked.row))
             else:
-                self._collect_update(binding, codec, tracked, changes.updates)
+                self._collect_update(binding, codec, tracked, tracked.stored, changes)
         return changes
 
     @staticmethod
     def _collect_update(
-        binding: Binding[Any], codec: RowCodec[Any], tracked: Tracked, updates: list[Values]
+        binding: Binding[Any],
+        codec: RowCodec[Any],
+        tracked: Tracked,
+        stored: Values,
+        changes: "Changes",
     ) -> None:
         values = codec.encode(tracked.row)
-        if values == tracked.stored:
+        if values == stored:
             return
         if not binding.lock:
             raise TypeError(f"{binding.kind.__name__} is bound to be read only; it was changed")
         if "version" in codec.names:
             tracked.row.version += 1
             values = codec.encode(tracked.row)
-        updates.append(values)
+        changes.updates.append(values)
+        pairs = enumerate(zip(values, stored, strict=True))
+        changes.changed.update([n for n, (ours, theirs) in pairs if ours != theirs])
 
 
 class Changes(NamedTuple):
-    """What a flush writes for one kind; values in field order, deletes by key."""
+    """What a flush writes for one kind; values in field order, deletes by key.
+
+    `changed` are the positions of the fields in which any of `updates` differs from what is
+    stored.
+    """
 
     inserts: list[Values]
     updates: list[Values]
+    changed: set[int]
     deletes: list[Values]

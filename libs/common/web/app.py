@@ -35,7 +35,7 @@ ALLOWED_HEADERS = (
     "X-Request-Id",
     "traceparent",
 )
-EXPOSED_HEADERS = ("ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-Id")
+EXPOSED_HEADERS = ("ETag", "Location", "Retry-After", "X-Request-Id")
 
 # FastAPI would record spans and logs of its own beside ours, query strings included.
 _OWN_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)

@@ -128,7 +128,7 @@ class Edge:
 
     def _measure(self, scope: Scope, exchange: "Exchange", span: Span) -> None:
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        route = route_template(scope)
+        route = route_template(scope, exchange.outer_route)
         status = str(exchange.status or 499)  # 499: the client left before the answer began
         HTTP_REQUEST_SECONDS.record(
             time.perf_counter() - exchange.started,
@@ -193,6 +193,7 @@ class Exchange:
         "_received",
         "_send",
         "declared_bytes",
+        "outer_route",
         "request_id",
         "started",
         "status",
@@ -208,6 +209,7 @@ class Exchange:
         self._deadline: float | None = None
         self.started = time.perf_counter()
         self.status = 0
+        self.outer_route = scope.get("route")
         request_id = traceparent = None
         self.declared_bytes = 0
         for name, value in scope["headers"]:
@@ -284,10 +286,13 @@ def too_large(limit: int) -> TooLarge:
     return TooLarge(f"The body is larger than {limit} bytes.", extra={"max_bytes": limit})
 
 
-def route_template(scope: Scope) -> str:
-    """The path's template, such as `/v1/orders/{order_id}`; `none` where no route matched."""
+def route_template(scope: Scope, outer_route: object = None) -> str:
+    """The path's template, such as `/v1/orders/{order_id}`; `none` where no route matched.
+
+    `outer_route` is the mount through which the request came, which is no route of ours.
+    """
     included: Any = scope.get("fastapi", {}).get("effective_route_context")
-    template = getattr(included, "path_format", None) or getattr(
-        scope.get("route"), "path_format", None
-    )
-    return template if isinstance(template, str) else "none"
+    route = included or scope.get("route")
+    if route is None or route is outer_route:
+        return "none"
+    return str(getattr(route, "path_format", "none"))

@@ -49,7 +49,7 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000
     UNSUPPORTED = 1003
-    """A binary frame; frames are text."""
+    """A binary frame, or another first frame than the socket begins with."""
     TOO_LARGE = 1009
     """A frame above 64 KiB."""
     INTERNAL = 1011
@@ -58,12 +58,8 @@ class CloseCode(IntEnum):
     """The server goes down for a restart; reconnect at once with the cursor."""
     TOKEN_EXPIRED = 4401
     """Get a new token, then reconnect with the cursor."""
-    FORBIDDEN = 4403
-    """The caller may no longer do this; do not reconnect."""
     IDLE = 4408
     """Nothing was heard in time; send `ping` more often."""
-    REPLACED = 4409
-    """Another socket of the same client took over; do not reconnect."""
     RATE_LIMITED = 4429
     """Too many frames; reconnect later, with back-off."""
     SLOW = 4490

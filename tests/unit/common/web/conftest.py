@@ -81,7 +81,12 @@ def build(settings: Settings, metrics: Metrics) -> Build:
     return make
 
 
-def client_of(app: FastAPI, address: str = "127.0.0.1") -> httpx.AsyncClient:
+@pytest.fixture
+def unlimited(build: Build) -> FastAPI:
+    return build(rate_limit_address_rps=1e9, rate_limit_token_rps=1e9)
+
+
+def client_of(app: Any, address: str = "127.0.0.1") -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 1))
     return httpx.AsyncClient(transport=transport, base_url="http://demo")
 

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from common.auth.principal import Role
 from common.errors import error_kinds
@@ -102,15 +104,19 @@ async def test_a_request_id_that_could_do_harm_is_replaced(
 async def test_a_declared_body_above_the_limit_is_refused_unread(
     build: Build, new_client: NewClient, bearer: Bearer
 ) -> None:
+    read = False
+
     async def unread() -> AsyncIterator[bytes]:
-        raise AssertionError("the body was read")
-        yield b""
+        nonlocal read
+        read = True
+        yield b" " * 2000
 
     headers = bearer(Role.BUYER) | {"Content-Length": "2000", "Idempotency-Key": "k"}
     async with new_client(build(max_body_bytes=1024)) as client:
         answer = await client.post("/v1/notes", content=unread(), headers=headers)
     problem = assert_problem(answer, 413, "too_large")
     assert problem["max_bytes"] == 1024
+    assert not read
 
 
 async def test_a_chunked_body_above_the_limit_is_cut_off_while_it_streams(
@@ -197,6 +203,20 @@ async def test_requests_are_measured_by_template_not_by_path(
     ):
         assert f"{count}{{{labels}}} 1.0" in exposed
     assert "13800138000" not in exposed
+
+
+async def test_behind_a_mount_templates_are_the_applications_own(
+    build: Build, new_client: NewClient, metrics: Metrics
+) -> None:
+    async with new_client(Starlette(routes=[Mount("/demo", build())])) as client:
+        assert (await client.get("/demo/v1/greeting")).status_code == 200
+        assert_problem(await client.get("/demo/nowhere"), 404, "not_found")
+        assert (await client.get("/demo/healthz")).status_code == 200
+    exposed = metrics.exposition().decode()
+    count = "kefu_http_request_duration_seconds_count"
+    own = 'method="GET",route="/v1/greeting",service="demo",status="200"'
+    assert f"{count}{{{own}}} 1.0" in exposed
+    assert f'{count}{{method="GET",route="none",service="demo",status="404"}} 1.0' in exposed
 
 
 async def test_a_request_goes_on_with_the_trace_it_came_with(client: httpx.AsyncClient) -> None:
