@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -52,9 +51,6 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: float = Field(
         20.0, gt=0, le=600, description="Time to finish work in hand after SIGTERM."
     )
-    shop_timezone: str = Field(
-        "Asia/Shanghai", description="Time zone of a shop that names none of its own."
-    )
 
     # ---- storage and bus
     database_url: SecretStr | None = Field(
@@ -72,7 +68,8 @@ class Settings(BaseSettings):
     dead_letter_limit: int = Field(
         1_000,
         ge=1,
-        description="Unhandled dead letters of one consumer at which it stops instead of going on.",
+        description="Dead letters of one consumer within an hour above which it stops instead of "
+        "going on.",
     )
     retention_days: int = Field(
         365, ge=1, le=3650, description="Days until personal data of finished matters is deleted."
@@ -179,15 +176,6 @@ class Settings(BaseSettings):
     trace_sample_ratio: float = Field(
         1.0, ge=0, le=1, description="Share of new traces that is recorded."
     )
-
-    @field_validator("shop_timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"unknown time zone {value!r}") from error
-        return value
 
     @field_validator("bus")
     @classmethod

@@ -13,7 +13,6 @@ from common.contracts import AgentPresenceChanged, Presence
 from common.runtime import Need, Work, row, rows
 
 from .conversations import Conversation, hand_back
-from .intake import settings_of
 from .presence import (
     Agent,
     GraceOver,
@@ -24,7 +23,7 @@ from .presence import (
     presence_on_connecting,
     silence_ends_at,
 )
-from .shop_settings import ShopSettings
+from .shop_settings import ShopSettings, settings_of
 
 
 class SetPresence(msgspec.Struct, frozen=True, kw_only=True):

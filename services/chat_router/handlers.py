@@ -27,12 +27,14 @@ from . import (
     closing,
     intake,
     marks,
+    opening,
     order_cards,
     profiles,
     ratings,
     reminders,
     returns,
     staffing,
+    storing,
     transfers,
     waiting,
 )
@@ -88,10 +90,10 @@ handlers.command(returns.RequestReturn, needs=returns.needs_of, then=returns.nee
 handlers.command(assignments.RouteShop, needs=assignments.needs_of, then=assignments.needs_noted)(
     assignments.route
 )
-handlers.timer(intake.UnansweredCheck, needs=waiting.needs_of, then=waiting.needs_buyer)(
+handlers.timer(storing.UnansweredCheck, needs=waiting.needs_of, then=waiting.needs_buyer)(
     waiting.warn_of_wait
 )
-handlers.timer(intake.IdleCheck, needs=waiting.needs_of, then=waiting.needs_buyer)(
+handlers.timer(opening.IdleCheck, needs=waiting.needs_of, then=waiting.needs_buyer)(
     waiting.end_if_idle
 )
 

@@ -43,11 +43,13 @@ async def route_waiting(service: Service) -> None:
 async def _route_shop(service: Service, shop_id: str) -> bool:
     """One round of routing; true if another one may find more to do."""
     now = service.clock()
-    command = decide(shop_id, await _snapshot(service, shop_id, now), now)
+    snapshot = await _snapshot(service, shop_id, now)
+    command = decide(shop_id, snapshot, now)
     if command is None:
         return False
     routed: Routed = await service.submit(command)
-    return routed.is_stale or routed.assigned >= HEAD
+    there_is_more = any(len(queue.head) == HEAD for queue in snapshot.heads)
+    return routed.is_stale or (there_is_more and routed.assigned > 0)
 
 
 async def _snapshot(service: Service, shop_id: str, now: datetime) -> Snapshot:

@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from common.runtime import Work
+
 _CLOCK_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 
 TimeOfDay = Annotated[str, Meta(pattern=_CLOCK_PATTERN)]
@@ -91,3 +93,8 @@ def _covers(span: OpeningHours, local: datetime) -> bool:
     return time.fromisoformat(span.opens) <= local.time() and (
         span.closes == "24:00" or local.time() < time.fromisoformat(span.closes)
     )
+
+
+def settings_of(work: Work, shop_id: str) -> ShopSettings:
+    """The shop's rules, or the defaults."""
+    return work.get(ShopSettings, shop_id) or ShopSettings(shop_id=shop_id)

@@ -12,9 +12,8 @@ from common.runtime import Need, Work, row
 from common.web.etags import ExpectedVersion
 
 from .groups import EditedGroup
-from .intake import settings_of
 from .presence import Agent, new_agent
-from .shop_settings import EditedSettings, ShopSettings
+from .shop_settings import EditedSettings, ShopSettings, settings_of
 
 ANY_VERSION = ExpectedVersion(None)
 

@@ -8,9 +8,10 @@ from common.runtime import Need, Work, row
 from .buyers import Buyer
 from .closing import finish
 from .conversations import Conversation, is_open
-from .intake import IdleCheck, UnansweredCheck, arm_warning, settings_of
+from .opening import IdleCheck
 from .panel import tell_staff
-from .shop_settings import ShopSettings
+from .shop_settings import ShopSettings, settings_of
+from .storing import UnansweredCheck, arm_warning
 
 Check = UnansweredCheck | IdleCheck
 

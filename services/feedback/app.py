@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-from common.bus import Bus
-from common.clock import Clock, utc_now
-from common.db.database import Database
-from common.runtime import BackgroundLoop, Service, ServiceDefinition
-from common.settings import Settings
+from common.runtime import BackgroundLoop, ServiceDefinition
 from feedback.api import routers
 from feedback.desk import handlers
 from feedback.handlers import SPIKES
 from feedback.judging import judge_shops, prove_tasks
+from feedback.metering import count
 from feedback.models import FeedbackTable
 from feedback.store import BINDINGS
 
@@ -21,6 +18,7 @@ SERVICE = ServiceDefinition(
     migrations=Path(__file__).parent / "migrations",
     bindings=BINDINGS,
     handlers=handlers,
+    count=count,
     topics=("kefu.conversations", "shop.reviews", "kefu.cases", "kefu.orders", "kefu.feedback"),
     routers=routers,
     background=(
@@ -34,14 +32,3 @@ SERVICE = ServiceDefinition(
         ("daily_hits", "updated_at"),
     ),
 )
-
-
-def build(
-    settings: Settings,
-    *,
-    bus: Bus | None = None,
-    database: Database | None = None,
-    clock: Clock = utc_now,
-) -> Service:
-    """The service, ready to be started."""
-    return Service(SERVICE, settings, bus=bus, database=database, clock=clock)

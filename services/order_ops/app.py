@@ -6,6 +6,7 @@ from common.runtime import ServiceDefinition
 
 from .api import memos, orders, policies, reminders
 from .handlers import TOPICS, handlers
+from .metering import count
 from .models import OrderOpsTable
 from .store import BINDINGS
 
@@ -16,6 +17,7 @@ SERVICE = ServiceDefinition(
     migrations=Path(__file__).parent / "migrations",
     bindings=BINDINGS,
     handlers=handlers,
+    count=count,
     topics=TOPICS,
     routers=(orders.router, memos.router, reminders.router, policies.router),
 )

@@ -29,6 +29,7 @@ from common.contracts.topics import TOPICS, Topic
 from common.settings import Settings
 
 PUBLISH_DEADLINE_SECONDS = 20.0
+PING_DEADLINE_SECONDS = 5.0
 STOP_DEADLINE_SECONDS = 5.0
 LEADERS_DEADLINE_SECONDS = 30.0
 
@@ -241,8 +242,9 @@ class KafkaBus:
     async def ping(self) -> None:
         """Raises when no broker answers."""
         producer = await self._live_producer()
-        async with asyncio.timeout(5):
-            await producer.client.force_metadata_update()
+        async with asyncio.timeout(PING_DEADLINE_SECONDS):
+            if not await producer.client.force_metadata_update():
+                raise ConnectionError("no broker answers")
 
 
 class KafkaSubscription:

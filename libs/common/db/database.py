@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from common.db.bulk import BulkWriter
 
@@ -49,6 +50,13 @@ class Database:
         async with self.engine.connect() as conn:
             yield conn
 
+    def connections(self) -> dict[str, int]:
+        """How many connections are in use and idle."""
+        pool = self.engine.pool
+        if not isinstance(pool, AsyncAdaptedQueuePool):
+            return {}
+        return {"used": pool.checkedout(), "idle": pool.checkedin()}
+
     async def ping(self) -> None:
         """Raises when the database does not answer."""
         async with self.engine.connect() as conn:
@@ -78,6 +86,7 @@ def _pg_engine(url: str, service: str, pool_size: int) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=5,
         pool_pre_ping=False,
+        hide_parameters=True,
         connect_args={
             "timeout": 5,
             "command_timeout": STATEMENT_TIMEOUT_SECONDS,
@@ -93,7 +102,9 @@ def _pg_engine(url: str, service: str, pool_size: int) -> AsyncEngine:
 
 
 def _sqlite_engine(url: str) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=4, max_overflow=0, connect_args={"timeout": 30})
+    engine = create_async_engine(
+        url, pool_size=4, max_overflow=0, hide_parameters=True, connect_args={"timeout": 30}
+    )
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

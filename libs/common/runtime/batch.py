@@ -10,13 +10,14 @@ Invariants (docs/common/runtime.md names the tests that pin them):
 * The number of statements depends on the tables that a batch touches, not on its size.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.clock import Clock
+from common.contracts import Event
 from common.db.binding import Binding, Values
 from common.db.database import Database
 from common.db.faults import is_outage, is_race
@@ -92,12 +93,14 @@ class BatchRunner:
         *,
         source: str,
         clock: Clock,
+        count: Callable[[Event], None] | None = None,
     ) -> None:
         self.database = database
         self.bindings = bindings
         self.handlers = handlers
         self.source = source
         self.clock = clock
+        self.count = count
         self.statements = database.bulk
         self._codecs = {b.kind: b.codec(database.dialect) for b in bindings}
         self._order = {b.kind: n for n, b in enumerate(bindings)}
@@ -175,6 +178,9 @@ class _Batch:
             await self._restore_failed_timers(conn)
             await flush(conn, self.bulk, self.runner.bindings, self.work, self.events)
             await self._remember_answers(conn)
+        if self.runner.count is not None:
+            for event in self.events:
+                self.runner.count(event.envelope.event)
         return [outcome or Outcome("done") for outcome in self.outcomes], self._wakes()
 
     def _wakes(self) -> list[str]:

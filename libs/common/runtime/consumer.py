@@ -130,6 +130,7 @@ class Consumer(Loop):
         await self._commit(force=not records)
 
     async def _on_revoked(self) -> None:
+        self._meters.rebalanced()
         # Records in hand are finished first: their offsets are committed before others take over.
         # If that takes too long others repeat them, which the inbox makes harmless.
         try:
@@ -261,7 +262,7 @@ class Consumer(Loop):
     async def _run(self, items: list[EventItem]) -> list[Outcome]:
         with self._meters.batch("consumer", len(items)):
             outcomes, wakes = await self._runner.run(items)
-        self._meters.consumed(items, outcomes)
+        self._meters.consumed(items, outcomes, self._clock())
         self._wake(wakes)
         return outcomes
 

@@ -79,8 +79,9 @@ class Outcome:
     """What became of an item.
 
     `done`, `duplicate` (an event seen before, or a repeated command with its first answer) and
-    `stale` (a timer moved or cancelled meanwhile) are final. `refused` is a business
-    error: the caller of a command gets it, an event becomes a dead letter that parks nothing. `failed` carries the exception. `again`: nothing happened, run it in a later batch.
+    `stale` (a timer moved or cancelled meanwhile) are final. `refused` is a business error: the
+    caller of a command gets it, an event becomes a dead letter that parks nothing. `failed`
+    carries the exception. `again`: nothing happened, run it in a later batch.
     """
 
     status: Status

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from common.runtime.items import EventItem, Outcome, TimerItem
@@ -27,8 +28,13 @@ class Meters:
             metrics.BATCH_SIZE.record(size, **labels)
             metrics.BATCH_SECONDS.record(time.perf_counter() - started, **labels)
 
-    def consumed(self, items: Sequence[EventItem], outcomes: Sequence[Outcome]) -> None:
-        """Count events by what became of them."""
+    def consumed(
+        self, items: Sequence[EventItem], outcomes: Sequence[Outcome], now: datetime
+    ) -> None:
+        """Count events by what became of them, and how old the newest of each topic was."""
+        for topic, envelope in {item.record.topic: item.envelope for item in items}.items():
+            age = (now - envelope.time).total_seconds()
+            metrics.EVENT_LAG_SECONDS.record(age, service=self.service, topic=topic)
         tally = Tally(
             (item.record.topic, outcome.status)
             for item, outcome in zip(items, outcomes, strict=True)
@@ -61,6 +67,10 @@ class Meters:
         for topic, count in Tally(topics).items():
             metrics.OUTBOX_RELAYED.add(count, service=self.service, topic=topic)
         metrics.OUTBOX_LAG_SECONDS.set(lag_seconds, service=self.service)
+
+    def rebalanced(self) -> None:
+        """Count partitions that were taken away."""
+        metrics.REBALANCES.add(service=self.service)
 
     def relay_failed(self, reason: str) -> None:
         """Count an attempt to publish that failed."""

@@ -13,6 +13,7 @@ import structlog
 from common.bus import open_bus
 from common.bus.port import Bus
 from common.clock import Clock, utc_now
+from common.contracts import Event
 from common.db.binding import Binding
 from common.db.database import Database, database_url
 from common.db.migrate import migrate, pending_revision
@@ -20,6 +21,7 @@ from common.runtime.batch import BatchRunner
 from common.runtime.consumer import Consumer
 from common.runtime.feed import Feed
 from common.runtime.gate import Gate
+from common.runtime.gauges import Gauges
 from common.runtime.handlers import Handlers
 from common.runtime.items import Idempotency
 from common.runtime.leader import Leader
@@ -67,6 +69,8 @@ class ServiceDefinition:
     routers: Sequence[Any] = ()
     feed_topics: Sequence[str] = ()
     background: Sequence[BackgroundLoop] = ()
+    count: Callable[[Event], None] | None = None
+    """Counts a committed event in the service's own metrics."""
     retention: Sequence[tuple[str, str]] = field(default_factory=tuple)
     """(table, time column) of tables whose old rows are deleted after `retention_days`."""
 
@@ -97,6 +101,7 @@ class Service:
             definition.handlers,
             source=f"kefu/{self.name}",
             clock=clock,
+            count=definition.count,
         )
         self.leader = Leader(self.database, self._wake_here)
         self.gate = Gate(
@@ -125,7 +130,17 @@ class Service:
             self.database, self.leader, settings, self.definition.retention, self.clock
         )
         background = [_Background(self, one) for one in self.definition.background]
-        loops: list[Loop] = [self.leader, relay, timers, replays, retention, self.feed, *background]
+        gauges = Gauges(self.database, self.bus, self.leader, group=self.group, loops=self.liveness)
+        loops: list[Loop] = [
+            self.leader,
+            gauges,
+            relay,
+            timers,
+            replays,
+            retention,
+            self.feed,
+            *background,
+        ]
         if self.definition.topics:
             loops.append(self._make_consumer())
         return loops

@@ -282,21 +282,6 @@ ASSIGNMENT_WAIT_SECONDS = declare(
         meaning="Time a buyer waited in the queue before an agent was assigned.",
     )
 )
-QUEUE_LENGTH = declare(
-    Gauge(
-        name="queue.length",
-        unit="{conversation}",
-        meaning="Buyers waiting for an agent in the shops that this process routes.",
-    )
-)
-AGENTS_ONLINE = declare(
-    Gauge(
-        name="agents.online",
-        unit="{agent}",
-        labels=("state",),
-        meaning="Agents by presence in the shops that this process routes.",
-    )
-)
 FIRST_RESPONSE_SECONDS = declare(
     Histogram(
         name="rounds.first_response",
@@ -329,7 +314,7 @@ REMINDERS = declare(
         name="reminders",
         unit="{reminder}",
         labels=("outcome",),
-        meaning="Payment reminders by outcome: sent, stopped, dropped, held_out.",
+        meaning="Payment reminders by how they ended: sent, or why not (paid, holdout, cap …).",
     )
 )
 
@@ -348,7 +333,7 @@ CASE_DEADLINES = declare(
         name="cases.deadlines",
         unit="{deadline}",
         labels=("outcome",),
-        meaning="Deadlines of cases by what came of them: met, warned, defaulted.",
+        meaning="Deadlines of cases: warned of (near), or the default outcome that came of them.",
     )
 )
 

@@ -17,6 +17,7 @@ from common.auth.principal import Principal
 from common.errors import InvalidInput, KefuError
 from common.runtime import Service
 from common.runtime.feed import FeedItem, Follower, Listener, Overrun
+from common.telemetry.metrics import SOCKET_RESYNCS
 from common.web.sockets import CloseCode, Socket, SocketClosed
 
 from ..attendance import Heartbeats, SetPresence
@@ -131,6 +132,7 @@ class Session:
         now = self.service.clock()
         await self.socket.send(Welcome(cursor=cursor, server_now=now, receivers=self.receivers))
         if reason:
+            SOCKET_RESYNCS.add(service=self.service.name, reason=reason)
             await self.socket.send(Resync(reason=reason, cursor=cursor))
 
     async def _unusable(self, seen: dict[str, int], heads: dict[str, int]) -> str | None:

@@ -68,7 +68,11 @@ async def conversations(
     """Conversations, the newest opened first, opened before the one named `before`."""
     table = CONVERSATIONS
     query = sa.select(table).where(table.c.shop_id == shop_id)
-    for name in ("state", "agent_id", "buyer_id"):
+    if wanted.state is not None:
+        # Written out, so that an inbox of live conversations reads the partial index of those
+        # and not an agent's whole history.
+        query = query.where(table.c.state == sa.literal(wanted.state, literal_execute=True))
+    for name in ("agent_id", "buyer_id"):
         value = getattr(wanted, name)
         if value is not None:
             query = query.where(table.c[name] == value)

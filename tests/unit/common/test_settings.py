@@ -36,8 +36,6 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.Monke
         ("bus", "rabbit://a"),
         ("bus", "kafka://"),
         ("bus", "kafka://host"),
-        ("shop_timezone", "Mars/Olympus"),
-        ("shop_timezone", "../etc/passwd"),
         ("cors_origins", "*"),
         ("cors_origins", "https://a.example/path"),
         ("cors_origins", "a.example"),
