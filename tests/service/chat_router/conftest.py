@@ -18,7 +18,7 @@ from common.contracts import Event
 from common.ids import new_id
 from common.runtime import Service
 from common.web.serving import service_app
-from tests.support.harness import MovableClock, published, publish, running, until
+from tests.support.harness import MovableClock, publish, published, running, until
 
 SHOP = "demo"
 
@@ -157,7 +157,7 @@ class Chat:
 
 @contextlib.asynccontextmanager
 async def open_chat(
-    tmp_path: Path, url: str, clock: MovableClock | None = None, **settings: object
+    tmp_path: Path, url: str, clock: MovableClock | None = None, **settings: Any
 ) -> AsyncIterator[Chat]:
     """A running chat_router with a clock of the test's own."""
     clock = clock or MovableClock()

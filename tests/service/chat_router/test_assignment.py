@@ -201,7 +201,7 @@ async def test_transfer_keeps_the_place_in_the_queue(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "status", "code"),
+    "target, status, code",
     [
         ({"to_agent_id": "nobody"}, 404, "not_found"),
         ({"to_group_id": "nothing"}, 404, "not_found"),

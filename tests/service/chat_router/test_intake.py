@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from chat_router.app import SERVICE
 from chat_router.intake import SendMessage
 from chat_router.messages import Incoming, MessageAccepted
 from common.contracts import ConversationOpened, MessageReceived, MessageSent, ShopMessage
 from common.ids import new_id
-from tests.support.harness import idle
+from tests.support.harness import idle, make, until
 
 from .conftest import SHOP, Chat
 
@@ -72,9 +73,6 @@ async def test_two_quick_first_messages_open_one_conversation(chat: Chat) -> Non
 async def test_first_messages_on_two_replicas_open_one_conversation(
     chat: Chat, tmp_path: Any, database_url: str
 ) -> None:
-    from chat_router.app import SERVICE
-    from tests.support.harness import make
-
     other = await make(SERVICE, tmp_path, database_url, bus=chat.service.bus, clock=chat.clock)
     try:
         answers = await asyncio.gather(
@@ -357,9 +355,7 @@ async def test_silent_conversation_is_closed_but_never_while_the_buyer_waits(cha
 
     async def closed() -> bool:
         found = await chat.conversation(answered["conversation_id"])
-        return found["state"] == "closed" and found["close_reason"] == "idle"
-
-    from tests.support.harness import until
+        return (found["state"], found["close_reason"]) == ("closed", "idle")
 
     await until(closed)
     assert (await chat.conversation(waiting["conversation_id"]))["state"] == "assigned"

@@ -58,9 +58,7 @@ def talk(*lines: tuple[str, datetime], agent: str = "a1", thread: str = "c1") ->
 
 
 def rounds(messages: Iterable[Message], *, bots: bool = False) -> list[Round]:
-    return rounds_of(
-        messages, bot_replies_count=bots, zone=ZONE, assigned={"c1": "a1", "c2": "a1"}
-    )
+    return rounds_of(messages, bot_replies_count=bots, zone=ZONE, assigned={"c1": "a1", "c2": "a1"})
 
 
 def rate(messages: Iterable[Message], *, bots: bool = False) -> tuple[int, int]:
@@ -97,7 +95,7 @@ def test_never_answered_that_day_is_none_of_one() -> None:
 # -- the edges of the rule ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("seconds", "within"), [(0, 1), (180, 1), (181, 0)])
+@pytest.mark.parametrize("seconds, within", [(0, 1), (180, 1), (181, 0)])
 def test_three_minutes_include_their_last_second(seconds: int, within: int) -> None:
     asked = at("10:00:00")
     answered = asked + timedelta(seconds=seconds)
@@ -106,7 +104,7 @@ def test_three_minutes_include_their_last_second(seconds: int, within: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("clock", "counted"),
+    "clock, counted",
     [("07:59:59", False), ("08:00:00", True), ("23:59:59", True), ("00:00:00", False)],
 )
 def test_rate_counts_rounds_from_eight_to_midnight_shop_time(clock: str, counted: bool) -> None:
@@ -121,9 +119,7 @@ def test_answer_after_midnight_was_never_that_day() -> None:
 
 
 def test_bots_reply_counts_by_the_shops_setting() -> None:
-    bot_first = talk(
-        ("buyer", at("10:00:00")), ("bot", at("10:00:01")), ("agent", at("10:09:00"))
-    )
+    bot_first = talk(("buyer", at("10:00:00")), ("bot", at("10:00:01")), ("agent", at("10:09:00")))
 
     assert rate(bot_first, bots=True) == (1, 1)
     assert rate(bot_first, bots=False) == (0, 1)
@@ -137,9 +133,7 @@ def test_greeting_and_notices_of_the_system_never_answer() -> None:
 
 
 def test_agents_second_message_is_no_round_of_its_own() -> None:
-    chatty = talk(
-        ("buyer", at("10:00:00")), ("agent", at("10:00:10")), ("agent", at("10:30:00"))
-    )
+    chatty = talk(("buyer", at("10:00:00")), ("agent", at("10:00:10")), ("agent", at("10:30:00")))
 
     assert rate(chatty) == (1, 1)
 
@@ -255,9 +249,7 @@ def live(messages: list[Message], *, bots: bool) -> list[Round]:
 @settings(max_examples=300)
 @given(
     st.lists(
-        st.tuples(
-            st.sampled_from(["buyer", "agent", "bot", "system"]), st.integers(0, 90_000)
-        ),
+        st.tuples(st.sampled_from(["buyer", "agent", "bot", "system"]), st.integers(0, 90_000)),
         max_size=30,
     ),
     st.booleans(),

@@ -183,9 +183,7 @@ def test_decision_does_not_depend_on_the_order_of_what_was_read(
 
 @settings(max_examples=60)
 @given(some_waiting(), some_agents())
-def test_heaps_choose_as_a_plain_search_does(
-    queue: list[Waiting], agents: list[Candidate]
-) -> None:
+def test_heaps_choose_as_a_plain_search_does(queue: list[Waiting], agents: list[Candidate]) -> None:
     import copy
 
     plain = [
@@ -213,7 +211,12 @@ def plain_search(queue: list[Waiting], agents: list[Candidate]) -> list[Assignme
         if fit:
             best = min(
                 fit,
-                key=lambda a: (a.unanswered / a.weight, a.open / a.weight, a.idle_since, a.agent_id),
+                key=lambda a: (
+                    a.unanswered / a.weight,
+                    a.open / a.weight,
+                    a.idle_since,
+                    a.agent_id,
+                ),
             )
             best.open += 1
             best.unanswered += one.is_unanswered
@@ -237,7 +240,7 @@ def test_last_agent_within_24_hours_is_chosen_even_when_suspended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "presence", "chosen"),
+    "hours, presence, chosen",
     [
         (23.9, "suspended", "a1"),
         (24.1, "suspended", "a2"),

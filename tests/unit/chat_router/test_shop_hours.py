@@ -15,7 +15,7 @@ def shop_time(text: str) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("moment", "is_open"),
+    "moment, is_open",
     [
         ("2026-03-02T08:59:59", False),
         ("2026-03-02T09:00:00", True),

@@ -27,7 +27,7 @@ def order(day: int, status: str, **fields: Any) -> KnownOrder:
 
 
 @pytest.mark.parametrize(
-    ("orders", "state", "shown"),
+    "orders, state, shown",
     [
         ([], "none", None),
         ([order(1, "unpaid")], "unpaid", "o1"),
@@ -43,9 +43,7 @@ def order(day: int, status: str, **fields: Any) -> KnownOrder:
         ([order(1, "closed")], "none", None),
     ],
 )
-def test_newest_live_order_decides(
-    orders: list[KnownOrder], state: str, shown: str | None
-) -> None:
+def test_newest_live_order_decides(orders: list[KnownOrder], state: str, shown: str | None) -> None:
     found, card = situation(orders)
 
     assert found == state
