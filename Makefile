@@ -36,8 +36,10 @@ test-integration: ready-parts ## libs/common against the real database and broke
 test-e2e: ready-parts ## All four services together
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
 
-test-faults: ready-parts ## Kills, pauses and cuts; KILLS=n sets how many (100)
-	KEFU_TEST_KILLS=$(or $(KILLS),100) $(BIN)/python -m pytest -m faults $(ARGS)
+test-faults: ready-parts ## Kills, pauses and cuts; KILLS=n sets how many on each engine (100)
+	$(BIN)/python -m pytest -m faults $(ARGS)
+	@$(BIN)/python -m tests.faults --kills $(or $(KILLS),$(KEFU_TEST_KILLS),100) \
+		$(if $(SEED),--seed $(SEED)) --engine $(or $(ENGINE),both)
 
 lint: ready-dev ## ruff, strict types, and the walls between the services
 	$(BIN)/ruff check .

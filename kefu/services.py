@@ -5,8 +5,6 @@ import importlib
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from kefu.cli.failures import CommandFailed
-
 if TYPE_CHECKING:
     from common.bus import Bus
     from common.db.database import Database
@@ -18,6 +16,8 @@ SERVICE_NAMES = ("chat_router", "order_ops", "aftersales", "feedback")
 
 def require_service(name: str) -> str:
     """The name, if it is a service's (`order-ops` is taken for `order_ops`)."""
+    from kefu.cli.failures import CommandFailed
+
     found = name.replace("-", "_")
     if found not in SERVICE_NAMES:
         raise CommandFailed(f"no service {name!r}; there are {', '.join(SERVICE_NAMES)}")
@@ -30,6 +30,7 @@ async def service_databases(
 ) -> "AsyncIterator[dict[str, Database]]":
     """The services' databases, closed again on leaving; SQLite files are only made to `create`."""
     from common.db.database import Database, database_url
+    from kefu.cli.failures import CommandFailed
 
     configured = settings.database_url.get_secret_value() if settings.database_url else None
     if configured is None and create:

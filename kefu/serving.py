@@ -63,6 +63,14 @@ async def serve(
     return server.started
 
 
+async def until_stopped() -> None:
+    """Returns on Ctrl-C or SIGTERM."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
+
+
 def _options(settings: Settings) -> dict[str, Any]:
     options = server_options(settings)
     for given_by_the_socket in ("host", "port"):

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from kefu.cli import contracts, inspection, playing, serving, setup
+from kefu.cli import contracts, inspection, loading, playing, serving, setup
 from kefu.cli.failures import explain
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (serving, playing, setup, inspection, contracts):
+for part in (serving, playing, loading, setup, inspection, contracts):
     part.register(app)
 
 

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Adds these commands."""
     app.command("dev")(dev)
     app.command("serve")(serve)
+    app.command("sandbox")(sandbox)
 
 
 def dev(port: PortOption = None, home: HomeOption = None) -> None:
@@ -65,6 +66,31 @@ async def _serve(name: str, settings: "Settings") -> None:
     with listen(settings.host, settings.port) as bound:
         if not await serve_app(service_app(build_service(name, settings)), settings, bound):
             raise CommandFailed(f"{name} could not start; the log says why", UNAVAILABLE)
+
+
+def sandbox() -> None:
+    """Play the shop platform of demo shops: carry out commands and answer them."""
+    from common.settings import load_settings
+    from kefu.serving import run_async
+
+    settings = load_settings()
+    _set_up(settings, "sandbox")
+    run_async(_play_platform(settings))
+
+
+async def _play_platform(settings: "Settings") -> None:
+    from common.bus import open_bus
+    from kefu.sandbox import Sandbox
+    from kefu.serving import until_stopped
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    bus = open_bus(settings, "sandbox")
+    await bus.start()
+    try:
+        async with Sandbox(bus, settings.home / "sandbox.db").running():
+            await until_stopped()
+    finally:
+        await bus.close()
 
 
 def _set_up(settings: "Settings", name: str) -> None:

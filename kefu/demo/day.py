@@ -429,12 +429,7 @@ def refused_and_withdrawn() -> Iterator[Line]:
     yield who | {"at": 5, "sign": "o-shi"}
     yield who | {
         "at": 6,
-        "refund": {
-            "id": "shi",
-            "order": "o-shi",
-            "reason": "味道不喜欢",
-            "received": True,
-        },
+        "return": {"order": "o-shi", "kind": "refund_only", "reason": "味道不喜欢,只退款不退货"},
     }
     yield who | {
         "at": 9,

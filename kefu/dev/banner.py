@@ -70,8 +70,9 @@ def _inbox(base_url: str, token: str) -> str:
 def _socket(base_url: str, token: str) -> str:
     address = "ws" + base_url.removeprefix("http") + "/chat_router/v1/socket"
     kefu = shlex.quote(str(Path(sys.argv[0]).absolute()))
+    hello = json.dumps({"frame": "hello"})
     return (
-        f"""echo '{{"frame":"hello"}}' | websocat -n -H 'Authorization: Bearer {token}' {address}\n"""
+        f"echo '{hello}' | websocat -n -H 'Authorization: Bearer {token}' {address}\n"
         f"# the same without websocat: 没有 websocat 就用这一行\n"
         f"{kefu} listen --base-url {base_url} --token {token}"
     )

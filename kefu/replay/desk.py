@@ -3,6 +3,7 @@
 import asyncio
 import time
 from functools import partial
+from itertools import count
 from typing import Any
 
 from kefu.replay.actions import Actions
@@ -16,6 +17,8 @@ from kefu.replay.script import CaseMove
 
 CASE_SECONDS = 30.0
 STALE_ATTEMPTS = 10
+NOT_YET = frozenset({"order_not_known"})
+"""Refusals that pass by themselves: after-sales has not heard of the order yet."""
 PATHS = {
     "agree": "agreements",
     "refuse": "refusals",
@@ -97,15 +100,20 @@ class Desk:
         order_id = self._names.order(move.order)
         buyers_move = move.do in ("ship_back", "withdraw")
         actor = f"buyer:{step.buyer}" if buyers_move else self._staff(step)
-        for attempt in range(STALE_ATTEMPTS):
+        until = time.monotonic() + CASE_SECONDS
+        for attempt in count():
             case = await self.newest_case(order_id)
-            action = self._names.action(step.id, attempt or "")
+            action = self._names.action(step.id) + (f"~{attempt}" if attempt else "")
             answer = await self._actions.do(
                 action, "case", actor, partial(_case_body, move, case),
                 self._case_sender(actor, move, case), about=order_id,
             )  # fmt: skip
-            if answer is not None or self._actions.refused[action].status != 412:
+            refused = self._actions.refused.get(action)
+            if refused is None or answer is not None or time.monotonic() > until:
                 return
+            if refused.status != 412 and refused.code not in NOT_YET:
+                return
+            await asyncio.sleep(0.2)
 
     def _case_sender(self, actor: str, move: CaseMove, case: dict[str, Any]) -> Any:
         async def send(action: str, body: dict[str, Any]) -> Acknowledged:

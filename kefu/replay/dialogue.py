@@ -15,7 +15,6 @@ from kefu.replay.people import CHAT, Client, People, acknowledged
 from kefu.replay.plan import Step
 from kefu.replay.records import Acknowledged
 from kefu.replay.script import Turn
-from kefu.replay.sight import BuyerSight
 
 T = TypeVar("T")
 
@@ -103,7 +102,7 @@ class Talk:
         sight = self._people.sight
         if sight.of(buyer_id).closed:
             return None
-        await sight.until(buyer_id, _attended, self._patience)
+        await sight.until(buyer_id, lambda one: one.attended, self._patience)
         agent_id = sight.of(buyer_id).agent_id
         if agent_id is None:
             raise Unplayed(f"{buyer_id}: nobody was assigned within {self._patience:.0f} s")
@@ -235,9 +234,3 @@ async def patiently(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
             if refusal.status != 404 or time.monotonic() > until:
                 raise
         await asyncio.sleep(0.2)
-
-
-def _attended(sight: BuyerSight) -> bool:
-    """Whether somebody has the conversation and was shown all that the buyer's client was."""
-    receiver = f"agent:{sight.agent_id}"
-    return sight.agent_id is not None and all(receiver in by for by in sight.shown.values())

@@ -59,6 +59,11 @@ class FeedClient:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=self.receiver)
 
+    @property
+    def running(self) -> bool:
+        """Whether it is connected, or trying to be."""
+        return self._task is not None
+
     async def stop(self) -> None:
         """Closes the socket as a browser does."""
         if self._socket is not None:

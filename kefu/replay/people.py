@@ -18,6 +18,7 @@ from kefu.tokens import Issuer
 TOKEN_HOURS = 48.0
 CHAT = "chat_router"
 LOAD_PAGE = 200
+MOST_OPEN = 200
 
 
 class People:
@@ -59,7 +60,7 @@ class People:
                 self._unloaded[record.receiver].pop(record.conversation_id, None)
 
     def buyer(self, buyer_id: str) -> "Client":
-        """A buyer's client, started on first use. A new buyer's feed begins at nothing."""
+        """A buyer's client, running. A new buyer's feed begins at nothing."""
         client = self._buyers.get(buyer_id)
         if client is None:
             token = self.token(buyer_id, "buyer")
@@ -67,8 +68,17 @@ class People:
                 self, "buyer", buyer_id, token, self._cursors.get(f"buyer:{buyer_id}", 0)
             )
             self._buyers[buyer_id] = client
-            client.feed.start()
+        client.feed.start()
         return client
+
+    async def rest(self, buyer_id: str) -> None:
+        """The buyer is done for now: with many others about, the window is closed."""
+        client = self._buyers.get(buyer_id)
+        if (
+            client is not None
+            and sum(one.feed.running for one in self._buyers.values()) > MOST_OPEN
+        ):
+            await client.feed.stop()
 
     def agent(self, agent_id: str) -> "Client":
         """An agent's client, started on first use; it goes on where its feed was, or from now."""

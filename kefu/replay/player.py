@@ -15,7 +15,7 @@ from kefu.replay.script import Wait
 from kefu.replay.shop_system import ORDER_STEPS, ShopSystem
 
 POLL_SECONDS = 0.3
-SHOP_STEPS = ORDER_STEPS | {"refund", "review"}
+SHOP_STEPS = ORDER_STEPS | {"jumbled", "again", "refund", "review"}
 
 
 class Player:
@@ -71,6 +71,8 @@ class Player:
                 self.playing -= 1
             self.done.add(step.id)
             self._journal.note(StepDone(at=time.time(), step=step.id))
+        if steps[-1].buyer is not None:
+            await self._people.rest(steps[-1].buyer)
 
     async def _wait_until(self, at: float) -> None:
         if self._speed:

@@ -2,7 +2,8 @@
 
 A `policy` line names settings to change, by area; what it does not name stays as the shop has it.
 The reminders' seconds are of the file's time, so a day played at ten times the speed has its
-delays divided by ten, too. What stood before is in the journal, so that it is put back even after a kill.
+delays divided by ten, too. What stood before is in the journal, so that it is put back even after
+a kill.
 """
 
 import time

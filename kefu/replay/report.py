@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from kefu.replay.check import Books, Finding, Reached, Thread, deliveries_by_side
+from kefu.replay.check import MESSAGE_TYPES, Books, Finding, Reached, Thread, deliveries_by_side
 from kefu.replay.records import Acknowledged, Delivered, Planned
 
 if TYPE_CHECKING:
@@ -145,14 +145,19 @@ def delivery_times(books: Books) -> dict[str, Spread]:
 
 
 def _first_shown(books: Books) -> dict[tuple[str, str], float]:
-    firsts: dict[tuple[str, str], float] = {}
+    """When each message was first shown at each side, if that was by a push.
+
+    What an agent's client loaded had waited for an agent; that wait is told by itself.
+    """
+    firsts: dict[tuple[str, str], Delivered] = {}
     for receiver, stream in books.streams.items():
         side = receiver.partition(":")[0]
         for record in stream:
-            if isinstance(record, Delivered) and record.via == "socket" and record.message_id:
-                key = (record.message_id, side)
-                firsts[key] = min(record.at, firsts.get(key, math.inf))
-    return firsts
+            if isinstance(record, Delivered) and record.type in MESSAGE_TYPES:
+                key = (str(record.message_id), side)
+                if key not in firsts or record.at < firsts[key].at:
+                    firsts[key] = record
+    return {key: record.at for key, record in firsts.items() if record.via == "socket"}
 
 
 def assignments(books: Books) -> tuple[dict[str, int], Spread]:

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from kefu.replay.actions import Actions
-from kefu.replay.check import Books, findings, read_books
+from kefu.replay.check import Books, Reached, Thread, deliveries_by_side, findings, read_books
 from kefu.replay.desk import Desk
 from kefu.replay.dialogue import Talk
 from kefu.replay.http import Http, Urls
@@ -28,7 +29,7 @@ from kefu.replay.report import (
     refusals,
 )
 from kefu.replay.script import Script
-from kefu.replay.shop_system import ShopSystem
+from kefu.replay.shop_system import Announce, ShopSystem
 from kefu.replay.sight import Sight
 from kefu.seed import catalogue
 from kefu.tokens import Issuer
@@ -39,7 +40,8 @@ QUIET_SECONDS = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to play. `settle` bounds the wait for what is still under way at the end."""
+    """How to play. `settle` bounds the wait for what is still under way at the end; `announce`
+    puts what the shop's system repeats on the bus, too."""
 
     file: Path
     urls: Urls
@@ -50,6 +52,7 @@ class Options:
     patience: float = 120.0
     settle: float = 60.0
     run: str | None = None
+    announce: Announce | None = None
 
 
 class Watcher(Protocol):
@@ -166,7 +169,7 @@ def _player(state: Replay, people: People, agents: list[str]) -> Player:
     talk = Talk(people, names, state.options.patience)
     shop = ShopSystem(
         state.http, state.actions, names, state.run.shop_id, people.system,
-        time_scale=state.time_scale, prices=catalogue(),
+        time_scale=state.time_scale, prices=catalogue(), announce=state.options.announce,
     )  # fmt: skip
     shop.recall()
     return Player(
@@ -195,12 +198,12 @@ async def _settle(state: Replay, people: People) -> Reading:
     began = datetime.fromtimestamp(state.run.at, UTC)
     chatted = _buyers_who_chat(state.plan)
     reader = Reader(state.http, people.supervisor, state.plan.buyers, began)
-    for buyer in chatted:
-        people.buyer(buyer)
     until, quiet_since, last = time.monotonic() + state.options.settle, time.monotonic(), None
     while True:
         books = read_books(state.journal.records)
         reading = await reader.read(books, buyers=chatted)
+        for buyer in _left_behind(books, reading.threads):
+            people.buyer(buyer)
         settled = not reading.unsettled and not _problems(books, reading)
         if reading.outcome != last or not settled:
             last, quiet_since = reading.outcome, time.monotonic()
@@ -208,6 +211,17 @@ async def _settle(state: Replay, people: People) -> Reading:
         if now > until or (settled and now - quiet_since >= QUIET_SECONDS):
             return reading
         await asyncio.sleep(SETTLE_POLL)
+
+
+def _left_behind(books: Books, threads: Sequence[Thread]) -> set[str]:
+    """Buyers who have not been shown all that is in their threads: they look again."""
+    reached = deliveries_by_side(books)
+    return {
+        thread.buyer_id
+        for thread in threads
+        for message in thread.messages
+        if thread.buyer_id not in reached.get(message.message_id, Reached()).buyers
+    }
 
 
 def _buyers_who_chat(plan: Plan) -> list[str]:

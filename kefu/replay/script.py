@@ -174,6 +174,9 @@ class Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `at` is the earliest moment, in seconds of the file's time. What one buyer does happens in the
     file's order, whatever `at` says; nothing after a `barrier` begins before all before it ended.
+
+    `jumbled` is an order whose payment the shop's system tells before the order itself, and then
+    again; `again` names an order of which it tells everything a second time, newest first.
     """
 
     at: Seconds = 0.0
@@ -189,6 +192,8 @@ class Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sign: Name | None = None
     finish: Name | None = None
     cancel: Cancellation | None = None
+    jumbled: OrderMade | None = None
+    again: Name | None = None
     refund: PlatformRefund | None = None
     returned: ChatReturn | None = msgspec.field(name="return", default=None)
     case: CaseMove | None = None
@@ -209,9 +214,9 @@ class _Bare(Struct, frozen=True):
 
 
 ACTIONS = (
-    "turns", "order", "pay", "ship", "sign", "finish", "cancel", "refund", "returned", "case",
-    "review", "rate", "transfer", "tags", "memo", "close", "presence", "wait", "policy",
-    "barrier",
+    "turns", "order", "pay", "ship", "sign", "finish", "cancel", "jumbled", "again", "refund",
+    "returned", "case", "review", "rate", "transfer", "tags", "memo", "close", "presence",
+    "wait", "policy", "barrier",
 )  # fmt: skip
 _WITHOUT_BUYER = frozenset({"presence", "policy", "barrier", "turns"})
 _CONTENT = ("text", "image", "product", "order")

@@ -1,8 +1,8 @@
 """The shop's own system: orders, refunds and reviews, posted with a system token."""
 
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,9 @@ from kefu.replay.records import Acknowledged, Planned
 from kefu.replay.script import OrderMade, ScriptError
 
 ACTOR = "system"
+Announce = Callable[[Mapping[str, Any], int], Awaitable[None]]
+"""Publishes a snapshot on the bus as its copy number so-and-so."""
+
 ORDER_STEPS = frozenset({"order", "pay", "ship", "sign", "finish", "cancel"})
 
 
@@ -29,8 +32,9 @@ class ShopSystem:
 
     def __init__(
         self, http: Http, actions: Actions, names: Names, shop_id: str, token: str,
-        *, time_scale: float, prices: orders.Prices,
+        *, time_scale: float, prices: orders.Prices, announce: Announce | None = None,
     ) -> None:  # fmt: skip
+        self._announce = announce
         self._http = http
         self._actions = actions
         self._names = names
@@ -59,6 +63,10 @@ class ShopSystem:
         """Plays a step of an order's life, a refund request or a review."""
         if step.action == "order" and step.line.order is not None:
             await self._make(step, step.line.order)
+        elif step.action == "jumbled" and step.line.jumbled is not None:
+            await self._jumble(step, step.line.jumbled)
+        elif step.action == "again":
+            await self._say_again(step, self._names.order(str(step.line.again)))
         elif step.action in ORDER_STEPS:
             await self._move(step)
         elif step.action == "refund":
@@ -84,6 +92,37 @@ class ShopSystem:
         order_id = self._names.order(str(name))
         await self._carry_memo(order_id)
         await self._post(step, 0, order_id, lambda: self._next(step, order_id))
+
+    async def _jumble(self, step: Step, made: OrderMade) -> None:
+        """The payment is told first, the order itself late, and then both once more."""
+        known = self._actions.planned.get(self._names.action(step.id, 0))
+        now = datetime.fromisoformat(known.body["created_at"]) if known else utc_now()
+        first = orders.new_order(
+            made, self._shop_id, str(step.buyer), self._names, self._prices, now,
+            time_scale=self._time_scale,
+        )  # fmt: skip
+        told = [orders.paid(first, now + timedelta(seconds=1)), first]
+        for part, snapshot in enumerate(told):
+            await self._post(step, part, first["order_id"], partial(dict, snapshot))
+        await self._say_again(step, first["order_id"])
+
+    async def _say_again(self, step: Step, order_id: str) -> None:
+        """Every snapshot so far, newest first: under its own key, under another, on the bus."""
+        told = [
+            plan
+            for plan in self._actions.planned.values()
+            if plan.kind == "order" and plan.about == order_id
+        ]
+        for plan in sorted(told, key=lambda one: -one.body["version"]):
+            body, send = plan.body, self._sender("order_ops", "/v1/orders")
+            await send(plan.action, body)
+            again = self._names.action(step.id, f"again{body['version']}")
+            await self._actions.do(
+                again, "order_again", ACTOR, partial(dict, body), send, about=order_id
+            )
+            if self._announce is not None:
+                for copy in (1, 1, 2):
+                    await self._announce(body, copy)
 
     def _next(self, step: Step, order_id: str) -> Snapshot:
         line, order, now = step.line, self._order(order_id), utc_now()

@@ -16,14 +16,15 @@ _WAITING = frozenset({"conversation.queued", "conversation.transferred", "conver
 class BuyerSight:
     """One buyer's newest conversation, as the buyer's and the agents' clients know it.
 
-    `shown` maps message ids to the receivers that got them. `agent_id` is who has the
-    conversation, None while it waits.
+    `shown` maps message ids to the receivers that got them, `threads` conversations to their
+    messages. `agent_id` is who has the conversation, None while it waits.
     """
 
     conversation_id: str | None = None
     agent_id: str | None = None
     closed: bool = True
     shown: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    threads: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     reminded: set[str] = field(default_factory=set)
     hinted: set[str] = field(default_factory=set)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -31,6 +32,13 @@ class BuyerSight:
     def shown_to(self, message_id: str, side: str) -> bool:
         """Whether a client of this side (`buyer`, `agent`) got a message."""
         return any(receiver.startswith(side) for receiver in self.shown.get(message_id, ()))
+
+    @property
+    def attended(self) -> bool:
+        """Whether an agent has the conversation and was shown all of it that anybody was."""
+        receiver = f"agent:{self.agent_id}"
+        messages = self.threads.get(str(self.conversation_id), ())
+        return self.agent_id is not None and all(receiver in self.shown[one] for one in messages)
 
 
 class Sight:
@@ -50,6 +58,7 @@ class Sight:
         sight = self._buyers[record.buyer_id]
         if record.type in MESSAGE_TYPES and record.message_id:
             sight.shown[record.message_id].add(record.receiver)
+            sight.threads[str(record.conversation_id)].add(record.message_id)
         if record.hint and record.order_id:
             sight.hinted.add(record.order_id)
         if record.receiver == f"buyer:{record.buyer_id}":
@@ -84,6 +93,9 @@ def _follow(sight: BuyerSight, record: Delivered) -> None:
     elif record.type == "conversation.assigned":
         sight.conversation_id, sight.agent_id = record.conversation_id, record.agent_id
         sight.closed = False
+    elif record.type == "message.received":
+        # What a buyer writes is always in an open conversation, whoever has it by now.
+        sight.conversation_id, sight.closed = record.conversation_id, False
     elif record.type in _WAITING:
         sight.conversation_id, sight.agent_id = record.conversation_id, None
         sight.closed = False

@@ -75,7 +75,8 @@ def finish(conversation: Conversation, reason: CloseReason, work: Work) -> None:
     unanswered = give_up(conversation)
     if unanswered is not None:
         work.add(unanswered)
-    agent_id = conversation.agent_id
+    # Handed back and not placed since: who had it last has not been told that it is theirs no more.
+    agent_id = conversation.agent_id or conversation.previous_agent_id
     close(conversation, reason, work.now)
     _remember_agent(conversation, work)
     work.emit(closed(conversation), deliver=receivers(conversation, shop=True, also=(agent_id,)))

@@ -7,6 +7,9 @@ from common.contracts import (
     CaseClosed,
     CaseDeadlineNear,
     CaseOpened,
+    FeedbackSpiked,
+    FeedbackTaskClosed,
+    FeedbackTaskOpened,
     OrderChanged,
     OrderClosed,
     OrderCreated,
@@ -23,6 +26,7 @@ from common.runtime import Handlers, Work
 from . import (
     assignments,
     attendance,
+    board,
     case_cards,
     closing,
     intake,
@@ -143,3 +147,6 @@ handlers.on(
     needs=reminders.needs_of,
     then=(reminders.needs_to_tell, reminders.needs_the_thread),
 )(reminders.remind)
+
+for _complaint in (FeedbackSpiked, FeedbackTaskOpened, FeedbackTaskClosed):
+    handlers.on(_complaint)(board.show)

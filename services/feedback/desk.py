@@ -33,9 +33,6 @@ from feedback.taxonomy import current_taxonomy
 
 __all__ = ["handlers"]
 
-BOARD = ("shop",)
-"""Spikes and tasks show on the board of supervisors and operations."""
-
 # -- items ---------------------------------------------------------------------------------
 
 
@@ -80,7 +77,7 @@ def record_judgement(command: RecordJudgement, work: Work) -> JudgementRecorded:
         judged = unusual.get((spike.product_id, spike.tag))
         verdict = judged.verdict if judged else None
         if alarms.follow(spike, verdict, command.today, policy.rules, work.now) and judged:
-            work.emit(alarms.spiked(spike), deliver=BOARD)
+            work.emit(alarms.spiked(spike))
             paged.append((spike, judged))
         # What has just ended may ring again at the next judgement, not in the same breath.
         known.add((spike.product_id, spike.tag))
@@ -114,7 +111,7 @@ def _raise_spike(
         command.shop_id, new_id(), judged.verdict, command.today, policy.rules, work.now
     )
     work.add(spike)
-    work.emit(alarms.spiked(spike), deliver=BOARD)
+    work.emit(alarms.spiked(spike))
     return spike
 
 
@@ -127,7 +124,7 @@ def _open_task_for(spike: Spike, judged: JudgedStream, policy: FeedbackPolicy, w
 
 def _hand_out(task: Task, work: Work) -> None:
     work.add(task)
-    work.emit(tasks.task_opened(task), deliver=BOARD)
+    work.emit(tasks.task_opened(task))
     work.arm(
         tasks.deadline_key(task),
         task.deadline_at,
@@ -190,7 +187,7 @@ def close_task(command: CloseTask, work: Work) -> TaskAccepted:
         spike = work.get(Spike, task.shop_id, task.spike_id)
         if spike is not None:
             alarms.hush(spike, policy.rules, work.now)
-    work.emit(tasks.task_closed(task), deliver=BOARD)
+    work.emit(tasks.task_closed(task))
     return _accepted(task)
 
 

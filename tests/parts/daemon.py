@@ -6,7 +6,7 @@ import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,7 @@ class Daemon:
         *,
         log: Path,
         identity: Identity = OURSELVES,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -84,6 +85,7 @@ class Daemon:
                 user=identity.user,
                 group=identity.group,
                 extra_groups=identity.extra_groups,
+                env=env,
             )
         REAPER.watch(self.pid)
 
@@ -96,6 +98,11 @@ class Daemon:
     def running(self) -> bool:
         """Whether it has not ended yet; a paused process runs."""
         return self._process.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """What it ended with, minus the signal that ended it; None while it runs."""
+        return self._process.poll()
 
     def pause(self) -> None:
         """Freeze it with all its descendants: connections stay open, nothing answers."""

@@ -42,7 +42,7 @@ class Process:
         self.port = free_port() if serves else 0
         port = ["--port", str(self.port)] if serves else []
         self._command = [sys.executable, "-m", module, *arguments, *port]
-        self._env = dict(env)
+        self.env = dict(env)
         self._daemon: Daemon | None = None
 
     @property
@@ -73,7 +73,7 @@ class Process:
     def start(self) -> None:
         """Start it; returns at once."""
         if not self.running:
-            self._daemon = Daemon(self._command, log=self.log, env=self._env)
+            self._daemon = Daemon(self._command, log=self.log, env=self.env)
 
     def is_ready(self) -> bool:
         """Whether `/readyz` (or, of the embedded process, `/healthz`) answers 200."""

@@ -15,6 +15,8 @@ from .aftersales import (
 from .base import Contract, Event, Party, Registry, ce_type, contract, registry
 from .chat import (
     AgentPresenceChanged,
+    BoardNotice,
+    BoardNoticed,
     ConversationEvent,
     ReturnRequested,
 )
@@ -109,6 +111,8 @@ __all__ = [
     "ActorRole",
     "AgentPresenceChanged",
     "AssignReason",
+    "BoardNotice",
+    "BoardNoticed",
     "CaseCard",
     "CaseChanged",
     "CaseClosed",

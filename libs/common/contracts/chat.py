@@ -1,4 +1,5 @@
-"""What all events of a conversation share; presence of agents; return requests made in a chat.
+"""What all events of a conversation share; presence of agents; what the board shows beside
+conversations; return requests made in a chat.
 
 Messages stand in messages.py, the life of a conversation in conversations.py.
 
@@ -10,7 +11,10 @@ nobody waits). The socket edge adds the server's time.
 from typing import Literal
 
 from .base import Event, contract
-from .vocabulary import ActorRole, Count, Fen, Id, Presence, RefundKind, Text, Time, Title
+from .feedback import OwnerRole, SpikeLevel, TaskOutcome
+from .vocabulary import ActorRole, Count, Fen, Id, Presence, RefundKind, Text, Time, Title, Word
+
+BoardNotice = Literal["complaints_spiked", "task_opened", "task_closed"]
 
 
 class ConversationEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,6 +54,44 @@ class AgentPresenceChanged(Event, frozen=True, kw_only=True, omit_defaults=True)
     previous: Presence
     reason: Literal["self", "connected", "heartbeat_lost", "supervisor", "system"] = "self"
     changed_at: Time
+
+
+@contract(
+    name="board.noticed",
+    topic="kefu.agents",
+    key=("shop_id", "product_id"),
+    producers=("chat_router",),
+    consumers=("chat_router",),
+    summary="The shop's board shows something that is about no conversation.",
+    examples=[
+        {
+            "shop_id": "demo",
+            "notice": "task_opened",
+            "subject_id": "01977c3e-0000-7000-8000-000000000081",
+            "spike_id": "01977c3e-0000-7000-8000-000000000071",
+            "product_id": "coat-001",
+            "tag": "quality.pilling",
+            "owner_role": "product",
+            "deadline_at": "2025-06-16T00:00:05Z",
+            "happened_at": "2025-06-13T00:00:05Z",
+        }
+    ],
+)
+class BoardNoticed(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """For supervisors and operations, live. `subject_id` is the spike or the task; the feedback
+    service's API has the rest of it."""
+
+    notice: BoardNotice
+    subject_id: Id
+    spike_id: Id | None = None
+    product_id: Id
+    tag: Word
+    level: SpikeLevel | None = None
+    count: Count | None = None
+    owner_role: OwnerRole | None = None
+    outcome: TaskOutcome | None = None
+    deadline_at: Time | None = None
+    happened_at: Time
 
 
 @contract(

@@ -32,7 +32,7 @@ Arguments = Annotated[dict[Word, Text | Whole | bool | None], Meta(max_length=32
     name="command.requested",
     topic="kefu.commands",
     key=("shop_id", "target_id"),
-    producers=("order_ops", "aftersales", "chat_router"),
+    producers=("order_ops", "aftersales"),
     consumers=("shop_system",),
     summary="A service asks a shop platform to do something.",
     examples=[
@@ -81,7 +81,7 @@ class CommandRequested(Event, frozen=True, kw_only=True, omit_defaults=True):
     topic="kefu.commands",
     key=("shop_id", "target_id"),
     producers=("shop_system",),
-    consumers=("order_ops", "aftersales", "chat_router"),
+    consumers=("order_ops", "aftersales"),
     summary="The platform acknowledged a command.",
     examples=[
         {
@@ -111,7 +111,7 @@ class CommandSucceeded(Event, frozen=True, kw_only=True, omit_defaults=True):
     topic="kefu.commands",
     key=("shop_id", "target_id"),
     producers=("shop_system",),
-    consumers=("order_ops", "aftersales", "chat_router"),
+    consumers=("order_ops", "aftersales"),
     summary="The platform refused a command, or could not be reached in time.",
     examples=[
         {

@@ -68,7 +68,7 @@ class CaseCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name="conversation.opened",
     topic="kefu.conversations",
     producers=("chat_router",),
-    consumers=("chat_router", "order_ops", "feedback"),
+    consumers=("chat_router", "order_ops"),
     summary="A conversation began with a buyer's first message.",
     examples=[
         {
@@ -129,7 +129,7 @@ class ConversationQueued(ConversationEvent, frozen=True, kw_only=True, omit_defa
     name="conversation.assigned",
     topic="kefu.conversations",
     producers=("chat_router",),
-    consumers=("chat_router", "order_ops", "feedback"),
+    consumers=("chat_router",),
     summary="An agent now owns a conversation.",
     examples=[
         {
@@ -162,7 +162,7 @@ class ConversationAssigned(ConversationEvent, frozen=True, kw_only=True, omit_de
     name="conversation.transferred",
     topic="kefu.conversations",
     producers=("chat_router",),
-    consumers=("chat_router", "feedback"),
+    consumers=("chat_router",),
     summary="A conversation was handed to another agent or group, with a note.",
     rules=[
         {
@@ -209,7 +209,7 @@ class ConversationTransferred(ConversationEvent, frozen=True, kw_only=True, omit
     name="conversation.answered",
     topic="kefu.conversations",
     producers=("chat_router",),
-    consumers=("chat_router", "feedback"),
+    consumers=("chat_router",),
     summary="A round ended: the buyer's first unanswered message got its first reply.",
     examples=[
         {

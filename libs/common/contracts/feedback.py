@@ -78,7 +78,7 @@ class FeedbackTagged(Event, frozen=True, kw_only=True, omit_defaults=True):
     topic="kefu.feedback",
     key=("shop_id", "product_id"),
     producers=("feedback",),
-    consumers=("feedback", "chat_router"),
+    consumers=("chat_router",),
     summary="Complaints of one kind about one product rose beyond what its orders explain.",
     examples=[
         {

@@ -103,7 +103,7 @@ class MessageReceived(ChatMessage, frozen=True, kw_only=True, omit_defaults=True
     name="message.sent",
     topic="kefu.conversations",
     producers=("chat_router",),
-    consumers=("chat_router", "order_ops", "feedback", "shop_system"),
+    consumers=("chat_router", "order_ops", "shop_system"),
     summary="An agent, the bot or the system wrote to a buyer; the message was stored.",
     rules=CONTENT_RULES,
     examples=[

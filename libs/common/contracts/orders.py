@@ -89,7 +89,7 @@ class OrderEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
     name="order.created",
     topic="kefu.orders",
     producers=("order_ops",),
-    consumers=_READERS,
+    consumers=("chat_router", "aftersales"),
     summary="An order was seen for the first time, in whatever status.",
     examples=[
         _example(
@@ -109,7 +109,7 @@ class OrderCreated(OrderEvent, frozen=True, kw_only=True, omit_defaults=True):
     name="order.unpaid",
     topic="kefu.orders",
     producers=("order_ops",),
-    consumers=_READERS,
+    consumers=("chat_router", "aftersales"),
     summary="An order waits for payment.",
     examples=[
         _example(
@@ -235,7 +235,7 @@ class OrderFinished(OrderEvent, frozen=True, kw_only=True, omit_defaults=True):
     name="order.closed",
     topic="kefu.orders",
     producers=("order_ops",),
-    consumers=_READERS,
+    consumers=("chat_router", "aftersales"),
     summary="An order was closed: unpaid too long, cancelled, or refunded in full.",
     examples=[
         _example(

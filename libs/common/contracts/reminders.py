@@ -70,7 +70,7 @@ class ReminderDue(Event, frozen=True, kw_only=True, omit_defaults=True):
     name="reminder.sent",
     topic="kefu.reminders",
     producers=("order_ops",),
-    consumers=("chat_router", "feedback"),
+    consumers=("shop_system",),
     summary="A payment reminder reached the chat.",
     examples=[
         {
@@ -101,7 +101,7 @@ class ReminderSent(Event, frozen=True, kw_only=True, omit_defaults=True):
     name="reminder.stopped",
     topic="kefu.reminders",
     producers=("order_ops",),
-    consumers=("chat_router", "feedback"),
+    consumers=("shop_system",),
     summary="A reminder, or all that were still to come for an order, will not be sent.",
     examples=[
         {

@@ -65,7 +65,10 @@ TOPICS: dict[str, Topic] = _by_name(
             description="Messages and conversations together, so that all that happens to one "
             "buyer stands in one order.",
         ),
-        Topic(name="kefu.agents", description="Presence of agents."),
+        Topic(
+            name="kefu.agents",
+            description="Presence of agents, and what the shop's board shows beside conversations.",
+        ),
         Topic(
             name="kefu.orders",
             description="The order book: one event per accepted change of an order.",

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,24 @@ from common.db.bulk import BulkWriter
 STATEMENT_TIMEOUT_SECONDS = 30
 
 
+# A batch looks rows up by hundreds of keys. Left to the statistics, PostgreSQL reads the whole
+# table for that while the table is small, or seems to be: a cost that grows with the table until
+# the plan happens to change. Through the index it costs the same whatever the table holds.
+_BY_KEYS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "random_page_cost": "1.1",
+}
+
+
 class Database:
     """One service's schema on PostgreSQL, or its own file on SQLite.
 
-    On SQLite one writer at a time is a fact of the engine: writes queue on a lock here instead
-    of failing with `database is locked`.
+    On PostgreSQL, writing and reading have connections of their own: batches get plans that suit
+    lookups by keys, lists and reports get what the statistics say, and however many people read,
+    the consumer finds a connection. On SQLite one writer at a time is a fact of the engine: writes
+    queue on a lock here instead of failing with `database is locked`.
     """
 
     def __init__(self, url: str, service: str, *, pool_size: int = 8) -> None:
@@ -28,7 +41,12 @@ class Database:
         self.service = service
         self.is_sqlite = url.startswith("sqlite")
         self.dialect = "sqlite" if self.is_sqlite else "postgresql"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _pg_engine(url, service, pool_size)
+        if self.is_sqlite:
+            self.engine = self.readers = _sqlite_engine(url)
+        else:
+            reading = max(2, pool_size * 3 // 8)
+            self.engine = _pg_engine(url, service, max(1, pool_size - reading), _BY_KEYS)
+            self.readers = _pg_engine(url, service, reading, {})
         self.bulk = BulkWriter(self.dialect)
         self._writer = asyncio.Lock()
 
@@ -47,24 +65,29 @@ class Database:
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading what has been committed."""
-        async with self.engine.connect() as conn:
+        async with self.readers.connect() as conn:
             yield conn
 
     def connections(self) -> dict[str, int]:
         """How many connections are in use and idle."""
-        pool = self.engine.pool
-        if not isinstance(pool, AsyncAdaptedQueuePool):
+        found = {engine.pool for engine in (self.engine, self.readers)}
+        pools = [pool for pool in found if isinstance(pool, AsyncAdaptedQueuePool)]
+        if not pools:
             return {}
-        return {"used": pool.checkedout(), "idle": pool.checkedin()}
+        return {
+            "used": sum(pool.checkedout() for pool in pools),
+            "idle": sum(pool.checkedin() for pool in pools),
+        }
 
     async def ping(self) -> None:
         """Raises when the database does not answer."""
-        async with self.engine.connect() as conn:
+        async with self.readers.connect() as conn:
             await conn.execute(sa.text("SELECT 1"))
 
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        await self.readers.dispose()
 
 
 def database_url(configured: str | None, home: Path, service: str) -> str:
@@ -79,7 +102,7 @@ def database_url(configured: str | None, home: Path, service: str) -> str:
     return f"postgresql+asyncpg://{rest}"
 
 
-def _pg_engine(url: str, service: str, pool_size: int) -> AsyncEngine:
+def _pg_engine(url: str, service: str, pool_size: int, planner: Mapping[str, str]) -> AsyncEngine:
     return create_async_engine(
         url,
         pool_size=pool_size,
@@ -96,6 +119,7 @@ def _pg_engine(url: str, service: str, pool_size: int) -> AsyncEngine:
                 # A generic plan made while a table was empty stays bad when it has grown.
                 "plan_cache_mode": "force_custom_plan",
                 "jit": "off",
+                **planner,
             },
         },
     )

@@ -99,6 +99,7 @@ class BatchRunner:
         self.bindings = bindings
         self.handlers = handlers
         self.source = source
+        self.span_attributes = {"kefu.service": source.removeprefix("kefu/")}
         self.clock = clock
         self.count = count
         self.statements = database.bulk
@@ -363,7 +364,10 @@ class _Batch:
             self.outcomes[position] = Outcome("stale")
             return
         with start_span(
-            f"process {type(item.message).__name__}", "consumer", parent=item.traceparent
+            f"process {type(item.message).__name__}",
+            "consumer",
+            parent=item.traceparent,
+            attributes=self.runner.span_attributes,
         ):
             cause = item.envelope if isinstance(item, EventItem) else None
             self.work.begin_item(cause, current_traceparent())

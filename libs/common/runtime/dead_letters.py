@@ -230,6 +230,16 @@ async def _go_on(conn: AsyncConnection, key: OrderKey) -> None:
     await conn.execute(PARKED_KEYS.delete().where(where))
 
 
+async def set_aside(conn: AsyncConnection, letter: Any, code: str, reason: str) -> None:
+    """A use case refused a letter of a parked key: it stays as poison, its key goes on."""
+    key = (letter.topic, bytes(letter.key))
+    await _hold_parked(conn, [key])
+    values = {"state": "poison", "code": code, "reason": _storable(reason)}
+    same = LETTERS.c.letter_id == letter.letter_id
+    await conn.execute(LETTERS.update().where(same).values(values))
+    await _go_on(conn, key)
+
+
 async def drop(conn: AsyncConnection, letter_id: str, now: datetime) -> bool:
     """Give a letter up; False when there is none.
 

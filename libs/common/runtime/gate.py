@@ -67,10 +67,10 @@ class Gate:
             raise outcome.error
         return outcome.answer
 
-    async def drained(self) -> None:
-        """Until nothing is waiting."""
+    async def drained(self, timeout: float) -> None:
+        """Until nothing is waiting, or the time is up."""
         if self._task is not None:
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=timeout)
 
     async def _drain(self) -> None:
         while self._waiting:

@@ -7,9 +7,10 @@ import structlog
 
 from common.clock import Clock
 from common.contracts import Undecodable, decode
+from common.errors import KefuError
 from common.runtime import dead_letters, timers
 from common.runtime.batch import BatchRunner
-from common.runtime.items import EventItem
+from common.runtime.items import EventItem, Outcome
 from common.runtime.leader import Leader, Wakes
 from common.runtime.loops import Backoff, Loop
 from common.runtime.meters import Meters
@@ -74,28 +75,34 @@ class Replays(Loop):
                 return
 
     async def _replay_one(self, letter: Any) -> bool:
-        """Whether the letter took effect; if not, it and those behind it stay."""
+        """Whether the letters behind this one may go on."""
         if letter.topic == timers.LETTER_TOPIC:
             await self._rearm(letter)
             return True
         record = dead_letters.record_of(letter)
-        poison = letter.code not in ("handler_failed", "parked_behind")
         try:
             envelope = decode(record.topic, record.key, record.value, record.headers)
-            items = [EventItem(record, envelope)]
-            with self._meters.batch("replays", 1):
-                outcomes, wakes = await self._runner.run(items)
         except Undecodable as error:
             await self._keep(letter, "poison", str(error))
             return False
-        if outcomes[0].status not in ("done", "duplicate"):
-            await self._keep(letter, "poison" if poison else "parked", repr(outcomes[0].error))
-            return False
-        # The event's effects are in the inbox: a crash before this line replays a repeat.
-        async with self._runner.database.write() as conn:
-            await dead_letters.settle(conn, letter.letter_id)
+        with self._meters.batch("replays", 1):
+            outcomes, wakes = await self._runner.run([EventItem(record, envelope)])
         self._wake(wakes)
-        return True
+        return await self._conclude(letter, outcomes[0])
+
+    async def _conclude(self, letter: Any, outcome: Outcome) -> bool:
+        waiting = letter.code in ("handler_failed", "parked_behind")
+        if outcome.status in ("done", "duplicate"):
+            # The event's effects are in the inbox: a crash before this replays a repeat.
+            async with self._runner.database.write() as conn:
+                await dead_letters.settle(conn, letter.letter_id)
+            return True
+        if isinstance(outcome.error, KefuError) and outcome.status == "refused" and waiting:
+            async with self._runner.database.write() as conn:
+                await dead_letters.set_aside(conn, letter, outcome.error.code, str(outcome.error))
+            return True
+        await self._keep(letter, "parked" if waiting else "poison", repr(outcome.error))
+        return False
 
     async def _rearm(self, letter: Any) -> None:
         async with self._runner.database.write() as conn:

@@ -161,7 +161,7 @@ class Service:
     @property
     def group(self) -> str:
         """The consumer group of this service."""
-        return f"{self.settings.kafka_group_prefix}{self.name}"
+        return f"{self.settings.kafka_group_prefix}.{self.name}"
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -188,10 +188,11 @@ class Service:
         self._started = False
         grace = self.settings.shutdown_grace_seconds
         first = [loop for name, loop in self._loops.items() if name not in _LAST]
-        await self.gate.drained()
-        await asyncio.gather(*(loop.stop(grace) for loop in first))
+        # Each step gets its share, so that one that hangs leaves time for those after it.
+        await self.gate.drained(grace / 4)
+        await asyncio.gather(*(loop.stop(grace / 4) for loop in first))
         for name in _LAST:  # what the others committed last is still published
-            await self._loops[name].stop(grace / 2)
+            await self._loops[name].stop(grace / 4)
         if self._owns_bus:
             await self.bus.close()
         await self.database.close()

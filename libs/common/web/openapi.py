@@ -96,8 +96,11 @@ def _complete(operation: dict[str, Any], roles: tuple[Role, ...]) -> None:
     responses = operation["responses"]
     if _is_framework_422(responses.get("422")):
         del responses["422"]
-    for status in _possible(operation, bool(roles)):
-        responses.setdefault(str(status), {"$ref": f"#/components/responses/{_NAMES[status]}"})
+    # A route says `responses={404: {}}` where a refusal does not follow from its declaration.
+    stated = {status for status in _NAMES if str(status) in responses}
+    for status in stated | set(_possible(operation, bool(roles))):
+        if "content" not in responses.get(str(status), {}):
+            responses[str(status)] = {"$ref": f"#/components/responses/{_NAMES[status]}"}
     responses.setdefault("default", {"$ref": "#/components/responses/Problem"})
 
 

@@ -28,7 +28,7 @@ class ReturnView(View):
     order_id: str
 
 
-@router.post("/return_requests", status_code=202)
+@router.post("/return_requests", status_code=202, responses={404: {}})
 async def request_return(
     caller: Asker, service: RunningService, key: IdempotencyKey, body: NewReturn
 ) -> ReturnView:

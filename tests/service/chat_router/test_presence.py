@@ -176,6 +176,21 @@ async def test_sweeper_finds_what_a_lost_timer_left_behind(chat: Chat) -> None:
     assert (await chat.conversation(held))["state"] == "queued"
 
 
+async def test_who_had_a_buyer_last_is_told_of_the_end_when_nobody_took_over(chat: Chat) -> None:
+    """Else the buyer stays on the former agent's screen for ever."""
+    agent = await chat.add_agent("a1")
+    held = (await chat.buyer("b1").write("在吗?"))["conversation_id"]
+    await chat.assigned(held, "a1")
+    await agent.be("offline")
+
+    await chat.supervisor.post(f"/conversations/{held}/close")
+
+    told = "SELECT receiver FROM feed WHERE type = 'conversation.closed'"
+    async with chat.service.database.read() as conn:
+        receivers = {found[0] for found in await conn.exec_driver_sql(told)}
+    assert receivers == {"buyer:b1", "agent:a1", "shop"}
+
+
 async def test_sweeper_leaves_those_who_are_there_alone(chat: Chat) -> None:
     await chat.add_agent("a1")
     held = (await chat.buyer("b1").write("在吗?"))["conversation_id"]

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -102,8 +103,6 @@ async def test_the_same_event_id_of_another_source_is_another_event(
 ) -> None:
     async with running(TALLY, tmp_path, database_url, start=False) as service:
         ours, theirs = (delivered(review(1), n, id_="e1") for n in range(2))
-        import msgspec
-
         other = msgspec.structs.replace(theirs.envelope, source="elsewhere")
         outcomes, _ = await service.runner.run([ours, EventItem(theirs.record, other)])
         assert statuses(outcomes) == ["done", "done"]
@@ -161,7 +160,7 @@ async def test_a_row_that_an_earlier_item_made_necessary_is_loaded_in_another_ru
             service.submit(AddThrough("s1", "p1", 4)),
             service.submit(AddThrough("s1", "p1", 5)),
         )
-        assert answers == [Added(0), Added(4), Added(9)]
+        assert list(answers) == [Added(0), Added(4), Added(9)]
         assert await count_of(service, "newest") == 9
 
 

@@ -1,5 +1,6 @@
 """Events for the tally service, and what its database holds."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,3 +53,11 @@ async def rows(service: Service, sql: str, **values: object) -> list[tuple[Any, 
 async def size_of(service: Service, table: str) -> int:
     """How many rows a table has."""
     return int((await rows(service, f"SELECT count(*) FROM {table}"))[0][0])
+
+
+def counts_of(item_ids: Iterable[str], *, products: int) -> list[list[int]]:
+    """The running counts that were published for each product; review n is of product n % all."""
+    found: list[list[int]] = [[] for _ in range(products)]
+    for review_id, _, count in (item_id.partition("#") for item_id in item_ids):
+        found[int(review_id[1:]) % products].append(int(count))
+    return [sorted(counts) for counts in found]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kefu.replay.journal import Journal, JournalError
-from kefu.replay.records import Finished, Planned, Run, StepDone
+from kefu.replay.records import AnyRecord, Finished, Planned, Run, StepDone
 
 
 def _done(step: str) -> StepDone:
@@ -27,7 +27,7 @@ async def test_what_was_kept_is_on_disk_when_keep_returns(tmp_path: Path) -> Non
 
 async def test_a_reopened_journal_has_every_record_in_order(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
-    records = [
+    records: list[AnyRecord] = [
         Run(at=0.0, run="r1", shop_id="demo", digest="d", speed=1.0),
         Planned(at=1.0, action="r1.L1.0", kind="message", actor="buyer:b", body={"text": "在吗"}),
         Finished(at=2.0),

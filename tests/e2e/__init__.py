@@ -1,0 +1,1 @@
+"""All services together, from outside: processes, HTTP, sockets, the command line."""
