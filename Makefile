@@ -8,6 +8,9 @@ export PYTHON
 .PHONY: help run demo parts ready ready-dev ready-parts ready-bench test test-unit test-service \
 	test-integration test-e2e test-faults lint format migrations contracts bench lock clean
 
+# Two at a time: the suite waits for databases and brokers as much as it computes.
+PYTEST = $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadscope
+
 ##@ Run
 
 run: ready ## All four services on this machine, http://127.0.0.1:8080 (KEFU_PORT, KEFU_HOME)
@@ -22,19 +25,19 @@ parts: ready-dev ## A real PostgreSQL and Kafka until Ctrl-C, with the settings 
 ##@ Test
 
 test: ready-parts ## Everything, on real PostgreSQL and Kafka (ARGS="-k word" goes to pytest)
-	$(BIN)/python -m pytest -m "not faults" $(ARGS)
+	$(PYTEST) -m "not faults" $(ARGS)
 
 test-unit: ready-dev ## Decisions and small pieces; no database, no broker
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(PYTEST) tests/unit $(ARGS)
 
 test-service: ready-dev ## One service each, on SQLite and PostgreSQL
-	$(BIN)/python -m pytest tests/service $(ARGS)
+	$(PYTEST) tests/service $(ARGS)
 
 test-integration: ready-parts ## libs/common against the real database and broker
-	$(BIN)/python -m pytest tests/integration $(ARGS)
+	$(PYTEST) tests/integration $(ARGS)
 
 test-e2e: ready-parts ## All four services together
-	$(BIN)/python -m pytest tests/e2e $(ARGS)
+	$(PYTEST) tests/e2e $(ARGS)
 
 test-faults: ready-parts ## Kills, pauses and cuts; KILLS=n sets how many on each engine (100)
 	$(BIN)/python -m pytest -m faults $(ARGS)

@@ -113,13 +113,11 @@ def replay_letter(service: ServiceArgument, letter_id: LetterArgument) -> None:
 @letters.command("drop")
 def drop_letter(service: ServiceArgument, letter_id: LetterArgument) -> None:
     """Give one letter up; those of its key that wait behind it go on."""
+    from common.clock import utc_now
     from common.runtime import dead_letters
 
     async def drop(_: str, conn: "AsyncConnection") -> bool:
-        if not await dead_letters.letters_of(conn, letter_id):
-            return False
-        await dead_letters.settle(conn, letter_id)
-        return True
+        return await dead_letters.drop(conn, letter_id, utc_now())
 
     [(_, dropped)] = _on_databases(service, drop)
     if not dropped:
