@@ -61,6 +61,8 @@ def _refused(error: Exception) -> tuple[str, int] | None:
 def _unreachable(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, ConnectionError | TimeoutError):
         return f"cannot connect: {str(error) or type(error).__name__}", UNAVAILABLE
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}", USAGE
     module = type(error).__module__.split(".")[0]
     if module in ("sqlalchemy", "asyncpg", "aiokafka"):
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

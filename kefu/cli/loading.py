@@ -1,4 +1,4 @@
-"""`kefu load` and `kefu sandbox`: a shop's customers on a festival day, and its platform."""
+"""`kefu load`: a shop's customers on a festival day."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,6 @@ PROFILES = ("festival",)
 def register(app: typer.Typer) -> None:
     """Adds these commands."""
     app.command("load")(load)
-    app.command("sandbox")(sandbox)
 
 
 def load(
@@ -105,35 +104,3 @@ def _finish(load_report: "LoadReport", path: Path | None) -> None:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(load_report), indent=2) + b"\n")
     if not load_report.report.passed:
         raise typer.Exit(FINDINGS)
-
-
-def sandbox() -> None:
-    """Play the shop platform: carry out commands as a platform's adapter does (demo shops)."""
-    from common.settings import load_settings
-    from common.telemetry.logs import setup_logging
-    from kefu.serving import run_async
-
-    settings = load_settings()
-    setup_logging(settings, "sandbox")
-    settings.home.mkdir(parents=True, exist_ok=True)
-    run_async(_sandbox())
-
-
-async def _sandbox() -> None:
-    import signal
-
-    from common.bus import open_bus
-    from common.settings import load_settings
-    from kefu.sandbox import Sandbox
-
-    settings = load_settings()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    bus = open_bus(settings, "sandbox")
-    await bus.start()
-    try:
-        async with Sandbox(bus, settings.home / "sandbox.db").running():
-            await stop.wait()
-    finally:
-        await bus.close()

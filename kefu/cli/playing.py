@@ -65,8 +65,8 @@ def play(options: "Options") -> "Report":
 
     from common.settings import load_settings
     from kefu.replay.progress import Progress
+    from kefu.replay.reading import read_script
     from kefu.replay.run import replay as run_replay
-    from kefu.replay.script import read_script
     from kefu.tokens import Issuer
 
     script = read_script(options.file)

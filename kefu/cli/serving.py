@@ -63,8 +63,12 @@ async def _serve(name: str, settings: "Settings") -> None:
     from kefu.listening import listen
     from kefu.serving import serve as serve_app
 
+    try:
+        app = service_app(build_service(name, settings))
+    except ValueError as wrong:
+        raise CommandFailed(str(wrong)) from wrong
     with listen(settings.host, settings.port) as bound:
-        if not await serve_app(service_app(build_service(name, settings)), settings, bound):
+        if not await serve_app(app, settings, bound):
             raise CommandFailed(f"{name} could not start; the log says why", UNAVAILABLE)
 
 

@@ -5,9 +5,6 @@ fields it has besides are left aside. A *rich* line names who does what and when
 is not known there is a mistake worth telling.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -209,20 +206,11 @@ class Line(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     barrier: bool | None = None
 
 
-class _Bare(Struct, frozen=True):
-    turns: Annotated[tuple[Turn, ...], Meta(min_length=1)]
-
-
 ACTIONS = (
     "turns", "order", "pay", "ship", "sign", "finish", "cancel", "jumbled", "again", "refund",
     "returned", "case", "review", "rate", "transfer", "tags", "memo", "close", "presence",
     "wait", "policy", "barrier",
 )  # fmt: skip
-_WITHOUT_BUYER = frozenset({"presence", "policy", "barrier", "turns"})
-_CONTENT = ("text", "image", "product", "order")
-_BARE_LINE = msgspec.json.Decoder(_Bare)
-_RICH_LINE = msgspec.json.Decoder(Line)
-_RICH_MARKS = frozenset({"at", "buyer", "agent", "note", "keep_open", "via"})
 
 
 class Numbered(Struct, frozen=True):
@@ -242,54 +230,3 @@ class Script(Struct, frozen=True):
 
     digest: str
     lines: tuple[Numbered, ...]
-
-
-def read_script(path: Path) -> Script:
-    """The lines of a file. `ScriptError` names the first line that is wrong."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ScriptError(f"{path}: {error.strerror or error}") from None
-    lines = tuple(parse_lines(raw.splitlines()))
-    if not lines:
-        raise ScriptError(f"{path}: no line to play")
-    return Script(hashlib.sha256(raw).hexdigest(), lines)
-
-
-def parse_lines(raw_lines: Iterable[bytes]) -> Iterator[Numbered]:
-    """Each line that is not blank, checked."""
-    for number, raw in enumerate(raw_lines, start=1):
-        if raw.strip():
-            try:
-                yield Numbered(number, _parse(raw))
-            except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-                raise ScriptError(f"line {number}: {error}") from None
-
-
-def _parse(raw: bytes) -> Line:
-    fields = msgspec.json.decode(raw)
-    if not isinstance(fields, dict):
-        raise ValueError("not a JSON object")
-    if "turns" in fields and not _RICH_MARKS & fields.keys():
-        line = Line(turns=_BARE_LINE.decode(raw).turns)
-    else:
-        line = _RICH_LINE.decode(raw)
-        _require_one_action(line)
-    for turn in line.turns or ():
-        _require_content(turn)
-    return line
-
-
-def _require_one_action(line: Line) -> None:
-    found = [name for name in ACTIONS if getattr(line, name) is not None]
-    if len(found) != 1:
-        raise ValueError(f"exactly one thing per line, found {', '.join(found) or 'none'}")
-    if found[0] == "presence" and line.agent is None and line.buyer is None:
-        raise ValueError("presence needs agent, or the buyer whose agent it is")
-    if found[0] not in _WITHOUT_BUYER and line.buyer is None:
-        raise ValueError(f"{found[0]} needs buyer")
-
-
-def _require_content(turn: Turn) -> None:
-    if sum(getattr(turn, name) is not None for name in _CONTENT) != 1:
-        raise ValueError("a turn has exactly one of text, image, product, order")

@@ -10,6 +10,8 @@ import pytest
 from tests.e2e.replays import verdict
 from tests.support.cluster import clean_environment
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
 
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
@@ -25,8 +27,6 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(200)
 def test_every_message_of_the_day_is_delivered_once_and_in_order(day: dict[str, Any]) -> None:
     counts = day["messages"]
     assert counts["sent"] == counts["acknowledged"] == counts["delivered"] > 40
@@ -34,7 +34,6 @@ def test_every_message_of_the_day_is_delivered_once_and_in_order(day: dict[str, 
     assert day["refusals"] == {}
 
 
-@pytest.mark.slow
 def test_reminders_are_sent_hinted_and_stopped_by_payment(day: dict[str, Any]) -> None:
     reminders, stopped = day["outcome"]["reminders"], day["outcome"]["reminders_stopped"]
     assert reminders["sent (message)"] >= 3
@@ -44,7 +43,6 @@ def test_reminders_are_sent_hinted_and_stopped_by_payment(day: dict[str, Any]) -
     assert set(reminders) == {"sent (message)", "sent (hint)", "stopped"}, "none is left open"
 
 
-@pytest.mark.slow
 def test_cases_end_refunded_by_people_and_by_the_deadline_or_withdrawn(
     day: dict[str, Any],
 ) -> None:
@@ -52,7 +50,6 @@ def test_cases_end_refunded_by_people_and_by_the_deadline_or_withdrawn(
     assert day["outcome"]["refunded_fen"] > 0
 
 
-@pytest.mark.slow
 def test_seven_complaints_become_a_spike_and_a_task_for_the_product_people(
     day: dict[str, Any],
 ) -> None:
@@ -63,7 +60,6 @@ def test_seven_complaints_become_a_spike_and_a_task_for_the_product_people(
     assert day["outcome"]["feedback_items"]["rating"] == 4
 
 
-@pytest.mark.slow
 def test_the_dropped_agent_s_buyer_and_the_transferred_one_were_assigned_twice(
     day: dict[str, Any],
 ) -> None:

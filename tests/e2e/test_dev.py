@@ -1,5 +1,6 @@
 """`kefu dev`: one port, one document, a demo shop, lines that work when pasted."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import httpx
 import pytest
 
 from common.auth.principal import Role
+from common.bus.embedded import EmbeddedBus
+from common.contracts import Message
 from kefu.dev.banner import lines_to_try
 from tests.parts.daemon import wait_until
 from tests.support.cluster import Cluster, Process, run_kefu
@@ -35,6 +38,17 @@ def _tokens(printed: str) -> dict[str, tuple[str, str]]:
 def _get(dev: Cluster, path: str, token: str = "") -> httpx.Response:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     return httpx.get(dev.processes[0].url + path, headers=headers, trust_env=False, timeout=30)
+
+
+def _say(dev: Cluster, key: str, text: str) -> dict[str, Any]:
+    """The demo buyer writes; what the system answered."""
+    _, buyer = _tokens(_printed(dev))["buyer"]
+    headers = {"authorization": f"Bearer {buyer}", "idempotency-key": key}
+    url = f"{dev.processes[0].url}/chat_router/v1/messages"
+    body = {"client_message_id": key, "text": text}
+    answer = httpx.post(url, json=body, headers=headers, trust_env=False, timeout=30)
+    wrote: dict[str, Any] = answer.raise_for_status().json()
+    return wrote
 
 
 def test_healthz_answers_once_everything_is_ready(dev: Cluster) -> None:
@@ -159,10 +173,7 @@ def test_a_stopped_system_ends_cleanly_and_started_again_has_all_its_data(
 ) -> None:
     process = own_dev.processes[0]
     _, buyer = _tokens(_printed(own_dev))["buyer"]
-    message = {"client_message_id": "kept-1", "text": "记得我吗"}
-    headers = {"authorization": f"Bearer {buyer}", "idempotency-key": "kept-1"}
-    url = f"{process.url}/chat_router/v1/messages"
-    wrote = httpx.post(url, json=message, headers=headers, trust_env=False, timeout=30).json()
+    wrote = _say(own_dev, "kept-1", "记得我吗")
 
     assert _ended(process, number) == 0
     assert "Traceback" not in process.log.read_text("utf-8")
@@ -184,8 +195,39 @@ def _ended(process: Process, number: signal.Signals) -> int | None:
 def test_the_small_commands_answer_about_a_running_system(dev: Cluster) -> None:
     assert "KEFU_PORT=" in run_kefu(dev.env, "config")
     assert run_kefu(dev.env, "dead-letters", "list").strip() == "no dead letters"
-    assert "kefu.order_ops" in run_kefu(dev.env, "lag")
+    _say(dev, "small-1", "在吗")
+    assert wait_until(lambda: "kefu.order_ops" in run_kefu(dev.env, "lag"), 30)
     assert run_kefu(dev.env, "timers", "list", "--limit", "5")
     assert run_kefu(dev.env, "seed", *dev.url_options()).strip() == "everything is there already"
     token = run_kefu(dev.env, "token", "--role", "operations", "--subject", "wangfang").strip()
     assert _get(dev, "/feedback/v1/spikes", token).status_code == 200
+
+
+def test_a_poison_record_is_listed_shown_with_its_bytes_and_dropped(dev: Cluster) -> None:
+    asyncio.run(_publish_garbage(dev.home))
+
+    def listed() -> str:
+        return run_kefu(dev.env, "dead-letters", "list", "--service", "order_ops")
+
+    assert wait_until(lambda: "malformed_json" in listed(), 30)
+    [letter] = [line.split()[1] for line in listed().splitlines() if "malformed_json" in line]
+    shown = run_kefu(dev.env, "dead-letters", "show", "order_ops", letter)
+    assert "code     malformed_json" in shown
+    assert "{not json" in shown
+    assert run_kefu(dev.env, "dead-letters", "drop", "order_ops", letter).strip() == "dropped"
+    assert "malformed_json" not in listed()
+
+
+async def _publish_garbage(home: Path) -> None:
+    """As another program on the same bus would."""
+    bus = EmbeddedBus(home / "bus.db")
+    await bus.start()
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"garbage-1"),
+        ("ce_source", b"elsewhere"),
+        ("ce_type", b"kefu.shop.order.v1"),
+        ("ce_time", b"2026-03-01T02:00:00Z"),
+    ]
+    await bus.publish([Message("shop.orders", b"demo:nobody", b"{not json", headers)])
+    await bus.close()

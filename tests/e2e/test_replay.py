@@ -4,10 +4,14 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from kefu.replay.records import Acknowledged, Delivered, decoder
 from tests.e2e.replays import dialogues, finished, play, start_replay, verdict, write_lines
 from tests.parts.daemon import wait_until
 from tests.support.cluster import Cluster
+
+pytestmark = pytest.mark.timeout(240)
 
 STAGE = {
     "stage": 1,

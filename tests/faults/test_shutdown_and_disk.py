@@ -4,6 +4,7 @@ import resource
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.faults.chaos import ENGINES, engine, settled
@@ -49,9 +50,10 @@ def test_a_full_disk_is_told_clearly_and_overcome_without_a_restart(tmp_path: Pa
         shop = Shop(cluster)
         load = start_load(cluster, tmp_path, "load", seed=6, buyers=25, minutes=0.3)
         assert shop.tell("before").is_success
+        answers: list[httpx.Response] = []
         fill_disk(cluster, full=True)
         try:
-            until, answers = time.monotonic() + FULL_SECONDS, []
+            until = time.monotonic() + FULL_SECONDS
             while time.monotonic() < until:
                 answers.append(shop.tell(f"full-{len(answers)}"))
                 require_clear_answer(answers[-1])

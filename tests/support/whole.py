@@ -62,11 +62,16 @@ class System:
         self.settings = settings
         self.http = httpx.AsyncClient(base_url=base_url, timeout=30, trust_env=False)
         self._key = load_or_create_signing_key(settings)
+        self._tokens: dict[tuple[str, Role, str], str] = {}
 
     def token(self, role: Role, subject: str | None = None, shop: str = SHOP) -> str:
         """A token that holds."""
-        who = subject or STAFF[role]
-        return issue_token(self._key, self.settings, subject=who, roles=[role], shop_id=shop)
+        who = (subject or STAFF[role], role, shop)
+        if who not in self._tokens:
+            self._tokens[who] = issue_token(
+                self._key, self.settings, subject=who[0], roles=[role], shop_id=shop
+            )
+        return self._tokens[who]
 
     def signed(self, claims: Mapping[str, Any], **headers: Any) -> str:
         """A token with these claims, whatever they say, signed with the right key."""
@@ -227,6 +232,12 @@ class Whole(System):
         """Everything published on these topics so far."""
         return await published(self.bus, *topics)
 
+    async def records(self, topic: str) -> list[dict[str, str]]:
+        """The headers of every record on a topic so far."""
+        query = "SELECT headers FROM log WHERE topic = ? ORDER BY at, partition, offset"
+        found = await self.bus.reader.execute_fetchall(query, (topic,))
+        return [dict(json.loads(headers)) for (headers,) in found]
+
     async def rows(self) -> dict[str, int]:
         """How many rows each of the services' own tables has; the backbone's left out."""
         counted: dict[str, int] = {}
@@ -287,6 +298,7 @@ class Scene:
     """What there is in a shop, by the names of path parameters."""
 
     ids: dict[str, str]
+    tag: str = "quality.pilling"
 
 
 async def set_scene(system: System, shop: str = SHOP) -> Scene:
@@ -306,13 +318,9 @@ async def set_scene(system: System, shop: str = SHOP) -> Scene:
     review = await system.ok(
         "POST", "/feedback/v1/reviews", Role.SYSTEM, shop=shop, json=a_review(f"rv1{name}")
     )
-    task = await system.ok(
-        "POST",
-        "/feedback/v1/tasks",
-        Role.OPERATIONS,
-        shop=shop,
-        json={"product_id": "coat-001", "tag": await _a_tag(system, shop)},
-    )
+    tag = await _a_tag(system, shop)
+    asked = {"product_id": "coat-001", "tag": tag}
+    task = await system.ok("POST", "/feedback/v1/tasks", Role.OPERATIONS, shop=shop, json=asked)
     case = await until(lambda: _first_case(system, shop))
     return Scene(
         {
@@ -325,7 +333,8 @@ async def set_scene(system: System, shop: str = SHOP) -> Scene:
             "item_id": review["item_id"],
             "product_id": "coat-001",
             "task_id": task["task_id"],
-        }
+        },
+        tag,
     )
 
 

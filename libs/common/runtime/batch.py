@@ -368,7 +368,7 @@ class _Batch:
             "consumer",
             parent=item.traceparent,
             attributes=self.runner.span_attributes,
-        ):
+        ) as span:
             cause = item.envelope if isinstance(item, EventItem) else None
             self.work.begin_item(cause, current_traceparent())
             written = len(self.work.emitted)
@@ -378,6 +378,7 @@ class _Batch:
                 self.outcomes[position] = Outcome("done", answer)
                 self.effective = True
             except Exception as error:
+                span.fail(error.code if isinstance(error, KefuError) else type(error).__name__)
                 self.work.undo_item()
                 self._fail(position, item, error)
 

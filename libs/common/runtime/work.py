@@ -5,6 +5,7 @@ one item did can be undone alone (`begin_item`, `undo_item`), so that a refused 
 failing event costs the others nothing.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -170,7 +171,7 @@ class Work:
         """The row with this key; `NotFound` when there is none."""
         found = self.get(kind, *key)
         if found is None:
-            raise NotFound(f"{kind.__name__} {key[-1]} does not exist")
+            raise NotFound(f"There is no such {_spoken(kind)}.")
         return found
 
     def all(self, kind: type[S], index: str, *key: Any) -> list[S]:
@@ -282,6 +283,14 @@ class Work:
         changes.updates.append(values)
         pairs = enumerate(zip(values, stored, strict=True))
         changes.changed.update([n for n, (ours, theirs) in pairs if ours != theirs])
+
+
+def _spoken(kind: type) -> str:
+    """`KnownOrder` → `known order`. Of the key nothing is said: it is the caller's own words."""
+    return _WORD.sub(r" \1", kind.__name__).strip().lower()
+
+
+_WORD = re.compile(r"([A-Z])")
 
 
 class Changes(NamedTuple):

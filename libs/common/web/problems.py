@@ -105,6 +105,9 @@ def problem_response(error: KefuError) -> Response:
 def from_http(error: HTTPException) -> KefuError:
     """Our error for one that Starlette or FastAPI raised by itself."""
     kind = _BY_STATUS.get(error.status_code)
+    if isinstance(error.__cause__, UnicodeError | RecursionError):
+        # What FastAPI says of a body that is no UTF-8, or is nested without end.
+        return errors.MalformedJson("The body is not one JSON value.")
     if kind is None:
         kind = errors.BadRequest if error.status_code < 500 else KefuError
     return kind(_DETAIL_BY_STATUS.get(error.status_code, ""), headers=error.headers)

@@ -86,6 +86,7 @@ class Socket(Generic[F]):
         self._decoder = decoder
         self._settings = settings
         self.service: str = websocket.app.state.service
+        self._in_traces = {"kefu.service": self.service}
         self._limiter = Limiter(settings.socket_frames_rps, settings.socket_frames_burst, size=1)
         self._sending = asyncio.Lock()
         self._expires = principal.expires_at.timestamp()
@@ -155,7 +156,7 @@ class Socket(Generic[F]):
         happened_at: datetime | None = None,
     ) -> None:
         """`send` an event's frame: the last hop of its trace, counted and timed."""
-        with start_span("deliver", "producer", parent=traceparent):
+        with start_span("deliver", "producer", parent=traceparent, attributes=self._in_traces):
             await self.send(frame)
         DELIVERIES.add(1, service=self.service, kind=self._principal.kind)
         if happened_at is not None:

@@ -186,7 +186,7 @@ async def test_who_had_a_buyer_last_is_told_of_the_end_when_nobody_took_over(cha
     answer = await chat.supervisor.post(f"/conversations/{held}/close")
 
     assert answer.status_code == 200, answer.text
-    told = "SELECT receiver FROM feed WHERE type = 'conversation.closed'"
+    told = "SELECT receiver FROM feed WHERE type LIKE '%conversation.closed%'"
     async with chat.service.database.read() as conn:
         receivers = {found[0] for found in await conn.exec_driver_sql(told)}
     assert receivers == {"buyer:b1", "agent:a1", "shop"}

@@ -9,7 +9,7 @@ from kefu.demo.day import text
 from kefu.replay.names import Names
 from kefu.replay.plan import make_plan
 from kefu.replay.policy import AREAS, scaled
-from kefu.replay.script import read_script
+from kefu.replay.reading import read_script
 from kefu.seed import catalogue, people, seed_file
 
 FILES = ("shop", "staff", "products", "faq", "scripts")

@@ -4,7 +4,8 @@ import json
 
 from kefu.replay.names import Names
 from kefu.replay.plan import Plan, make_plan
-from kefu.replay.script import Script, parse_lines
+from kefu.replay.reading import parse_lines
+from kefu.replay.script import Script
 
 
 def _plan(*objects: object, run: str = "r1") -> Plan:

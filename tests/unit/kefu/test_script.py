@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kefu.replay.script import ScriptError, parse_lines, read_script
+from kefu.replay.reading import parse_lines, read_script
+from kefu.replay.script import ScriptError
 
 
 def _lines(*objects: object) -> list[bytes]:
@@ -81,3 +82,17 @@ def test_the_digest_tells_two_files_apart(tmp_path: Path) -> None:
     a, b, same = (read_script(path).digest for path in paths)
     assert a == same
     assert a != b
+
+
+def test_what_no_keyboard_types_is_left_out_of_a_bare_dialogue() -> None:
+    said = ["在吗\x00", "  ", "", "有货\x9f吗"]
+    turns = [{"from": "buyer", "text": text} for text in said]
+    [numbered] = parse_lines(_lines({"turns": turns}))
+    assert numbered.line.turns is not None
+    assert [turn.text for turn in numbered.line.turns] == ["在吗 ", "有货 吗"]
+
+
+def test_a_file_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "marked.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + _lines({"buyer": "b", "pay": "o1"})[0])
+    assert len(read_script(path).lines) == 1

@@ -1,0 +1,177 @@
+"""P11: more consumers on the same cores, and more rows under the same consumer.
+
+*Consumers.* PostgreSQL and Kafka run on the same cores as the services, so k consumers cannot be
+k times as fast as one where one alone keeps more than its share busy. What the cores allow is
+worked out from the run with one consumer: processor time per event of everything together
+(services, PostgreSQL, Kafka) says how many events a second all cores could do; k consumers are
+held to the smaller of that and k times one.
+
+*Rows.* The same backlog is taken in by one consumer on tables that hold 10 thousand rows and on
+tables that hold 10 million (messages and inbox; a fifth as many conversations and buyers). Its
+buyers are old customers of the shop in both; in the large tables they are spread over all of it.
+"""
+
+import asyncio
+import itertools
+import os
+import random
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from bench import backlog, rows
+from bench.measures import Finding, Series, ratio_at_least
+from bench.programs import Program
+from bench.screen import Effort, Screen
+from bench.stage import Stage, connection
+from bench.throughput import EACH, FAR_SECONDS, TAKEN_IN, finished
+from bench.turns import in_turns
+
+CONSUMERS = (1, 2, 4)
+BUYERS = 6_000
+FEW_ROWS, MANY_ROWS = 10_000, 10_000_000
+MESSAGES_EACH = 5
+SHARE_OF_POSSIBLE = 0.8
+"""What must be reached of what the cores allow: two consumers also share locks and caches."""
+
+
+class Speed(NamedTuple):
+    """Events per second, and processor seconds per event of everything together."""
+
+    events: float
+    cost: float
+
+
+async def run(stage: Stage, effort: Effort, screen: Screen) -> list[Finding]:
+    """Findings for 2 and 4 consumers and for many rows."""
+    return [
+        *await more_consumers(stage, effort, screen),
+        await more_rows(stage, effort, screen),
+    ]
+
+
+# -- consumers --------------------------------------------------------------------------------
+
+
+async def more_consumers(stage: Stage, effort: Effort, screen: Screen) -> list[Finding]:
+    """P11a (2 consumers) and P11b (4)."""
+    buyers = effort.scaled(BUYERS)
+    screen.say(f"P11: {buyers * EACH} events of {buyers} buyers")
+    topic_events = await preload(stage, list(range(buyers)))
+    costs: list[float] = []
+
+    async def consumed(count: int) -> float:
+        async with stage.database() as url:
+            speed = await speed_of(stage, url, count, topic_events)
+        if count == 1:
+            costs.append(speed.cost)
+        return speed.events
+
+    runs = {f"{count} consumers": _with(consumed, count) for count in CONSUMERS}
+    series = await in_turns(runs, effort, screen, title="P11 events/s")
+    one, *others = series.values()
+    cost = Series.of(costs).median
+    return [
+        scaling(count, found, possible(one.median, count, cost), cost)
+        for count, found in zip(CONSUMERS[1:], others, strict=True)
+    ]
+
+
+def _with(consumed: Any, count: int) -> Any:
+    return lambda: consumed(count)
+
+
+def possible(one: float, count: int, cost: float) -> float:
+    """Events per second that `count` consumers can reach on the cores there are."""
+    return min(count * one, (os.cpu_count() or 1) / cost)
+
+
+def scaling(count: int, found: Series, allowed: float, cost: float) -> Finding:
+    """P11a, P11b."""
+    cores = os.cpu_count() or 1
+    return Finding(
+        id=f"P11-{count}",
+        what=f"events with {count} consumers over 12 partitions",
+        unit="events/s",
+        ours=found,
+        peer=Series.of([allowed]),
+        peer_is=f"what {cores} shared cores allow",
+        mark=ratio_at_least(SHARE_OF_POSSIBLE),
+        note=f"one event costs {cost * 1e6:.0f} µs of processor time, all parts together",
+    )
+
+
+async def speed_of(stage: Stage, url: str, consumers: int, events: int) -> Speed:
+    """One run of some consumers in one group on one database, from the first event taken in."""
+    settings = stage.settings(url)
+    since = datetime.now(UTC)
+    async with AsyncExitStack() as running:
+        programs = [
+            running.enter_context(
+                Program(["kefu", "serve", "chat_router"], settings, stage.new_folder("consumer"))
+            )
+            for _ in range(consumers)
+        ]
+        async with connection(url) as db:
+            while not await db.fetchval(TAKEN_IN, since):
+                programs[0].require_running()
+                await asyncio.sleep(FAR_SECONDS)
+            used, began = _used(stage, programs), time.time()
+            done = await db.fetchval(TAKEN_IN, since)
+            ended = await finished(programs[0], db, since, events)
+            used = _used(stage, programs) - used
+    return Speed((events - done) / (ended - began), used / (events - done))
+
+
+def _used(stage: Stage, programs: list[Program]) -> float:
+    return stage.cpu_seconds() + sum(program.cpu_seconds() for program in programs)
+
+
+async def preload(stage: Stage, buyers: list[int], first: int = 0) -> int:
+    """A backlog on the topic, in place of what was there; how many events."""
+    await stage.empty_topic("shop.messages")
+    found = backlog.messages(buyers, EACH, first=first)
+    await backlog.publish(stage.kafka.url, [backlog.record_of(one) for one in found])
+    return len(buyers) * EACH
+
+
+# -- rows -------------------------------------------------------------------------------------
+
+
+async def more_rows(stage: Stage, effort: Effort, screen: Screen) -> Finding:
+    """P11-rows. The large tables are used in place: to copy them each time would take longer than
+    all the rest; each run there has other buyers, so that each finds them as they were."""
+    few = FEW_ROWS // MESSAGES_EACH
+    many = max(few * effort.rounds, effort.scaled(MANY_ROWS) // MESSAGES_EACH)
+    async with stage.database() as small, stage.database() as large:
+        screen.say(f"P11: {many * MESSAGES_EACH:,} messages of {many:,} conversations")
+        await rows.add_closed_history(small, few, MESSAGES_EACH)
+        await rows.add_closed_history(large, many, MESSAGES_EACH)
+        await rows.settle(large)
+        strangers = list(range(1, many + 1))
+        random.Random(3).shuffle(strangers)
+        first = itertools.count(1, few * EACH)
+
+        async def on_small() -> float:
+            events = await preload(stage, list(range(1, few + 1)))
+            async with stage.database(small) as copy:
+                return (await speed_of(stage, copy, 1, events)).events
+
+        async def on_large() -> float:
+            buyers = [strangers.pop() for _ in range(few)]
+            events = await preload(stage, buyers, next(first))
+            return (await speed_of(stage, large, 1, events)).events
+
+        runs = {f"{many * MESSAGES_EACH:,} rows": on_large, f"{FEW_ROWS:,} rows": on_small}
+        series = await in_turns(runs, effort, screen, title="P11 events/s")
+    big, little = series.values()
+    return Finding(
+        id="P11-rows",
+        what=f"events on tables of {many * MESSAGES_EACH:,} rows",
+        unit="events/s",
+        ours=big,
+        peer=little,
+        peer_is=f"itself on {FEW_ROWS:,} rows",
+        mark=ratio_at_least(0.9),
+    )

@@ -1,0 +1,221 @@
+"""P2: from a buyer's message to the agent's socket, beside a bare round trip through Kafka.
+
+A shop system posts buyers' messages over HTTP at a steady rate, whether or not earlier ones were
+answered; time counts from the moment at which a message was due, so a stall is not hidden. One
+message in ten opens a conversation: it counts until the agent's socket shows that the conversation
+was assigned to them. The others count until the socket shows the message.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+
+from bench import rows
+from bench.backlog import SHOP
+from bench.http import Lines
+from bench.measures import Finding, Series, percentile, ratio_at_most
+from bench.peers.bare_kafka import round_trips
+from bench.screen import Effort, Screen
+from bench.served import Served, serving
+from bench.stage import SMALL_TOPIC, Stage
+from bench.turns import in_turns
+from common.auth.principal import Role
+from common.contracts.topics import TOPICS
+from common.ids import new_id
+
+RATE = 300.0
+SECONDS = 20.0
+WARM_UP_SECONDS = 4.0
+AGENTS = 20
+ROOM = 1_000
+"""Conversations that one agent may hold here: nobody waits for want of agents."""
+EACH = 10
+"""Messages of one conversation: the first opens it."""
+LINES = 40
+TEXT = "我昨天下的单,能改一下收货地址吗,新的地址发给你"
+
+
+class Shown(msgspec.Struct):
+    """What is looked at of an event's body."""
+
+    buyer_id: str = ""
+    client_message_id: str = ""
+
+
+class Frame(msgspec.Struct):
+    """What is looked at of a frame on the agent's socket."""
+
+    frame: str
+    type: str = ""
+    body: Shown | None = None
+
+
+decode_frame = msgspec.json.Decoder(Frame).decode
+
+
+@dataclass
+class Journal:
+    """When each message was due, and when it was seen on the socket."""
+
+    due: dict[str, float] = field(default_factory=dict)
+    seen: dict[str, float] = field(default_factory=dict)
+    refused: list[bytes] = field(default_factory=list)
+
+
+async def run(stage: Stage, effort: Effort, screen: Screen) -> list[Finding]:
+    """The finding."""
+    seconds = effort.seconds(SECONDS)
+    partitions = TOPICS["shop.messages"].partitions
+
+    async def ours() -> float:
+        return percentile(await delivered(stage, seconds), 0.99) * 1000
+
+    async def bare() -> float:
+        found = await round_trips(
+            stage.kafka.url,
+            SMALL_TOPIC,
+            partitions,
+            rate=RATE,
+            seconds=seconds,
+            warm_up=WARM_UP_SECONDS,
+        )
+        return percentile(found, 0.99) * 1000
+
+    runs = {"to the agent's socket": ours, "bare Kafka": bare}
+    series = await in_turns(runs, effort, screen, title="P2 p99, ms")
+    return [finding(*series.values())]
+
+
+def finding(ours: Series, bare: Series) -> Finding:
+    """P2."""
+    return Finding(
+        id="P2",
+        what=f"buyer's message to agent's socket at {RATE:g}/s, p99",
+        unit="ms",
+        ours=ours,
+        peer=bare,
+        peer_is="bare Kafka round trip at the same rate",
+        mark=ratio_at_most(3),
+        note=f"1 in {EACH} messages opens a conversation and is routed",
+    )
+
+
+async def delivered(stage: Stage, seconds: float) -> list[float]:
+    """Seconds of each message after the warm-up."""
+    journal = Journal()
+    async with stage.database() as url:
+        await rows.add_agents(url, AGENTS, ROOM, "offline")
+        async with serving(stage, url) as served, agents_listening(served, journal):
+            await send_all(served, journal, seconds)
+            await all_seen(journal)
+    if journal.refused:
+        raise AssertionError(f"{len(journal.refused)} refused: {journal.refused[0]!r}")
+    skipped = int(RATE * WARM_UP_SECONDS)
+    return [journal.seen[key] - journal.due[key] for key in list(journal.due)[skipped:]]
+
+
+@contextlib.asynccontextmanager
+async def agents_listening(served: Served, journal: Journal) -> AsyncIterator[None]:
+    """Agents with room for everybody, each on a socket."""
+    async with contextlib.AsyncExitStack() as open_sockets:
+        sockets = []
+        for number in range(AGENTS):
+            name = f"agent-{number}"
+            headers = {"Authorization": f"Bearer {served.token(name, Role.AGENT)}"}
+            url = f"ws{served.base_url.removeprefix('http')}/v1/socket"
+            socket = await open_sockets.enter_async_context(
+                connect(url, additional_headers=headers, proxy=None, compression=None)
+            )
+            await socket.send('{"frame":"hello"}')
+            await socket.recv()
+            sockets.append(socket)
+        readers = [asyncio.create_task(_read(socket, journal)) for socket in sockets]
+        try:
+            yield
+        finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+
+
+async def _read(socket: ClientConnection, journal: Journal) -> None:
+    async for text in socket:
+        now = time.perf_counter()
+        frame = decode_frame(text)
+        if frame.body is None:
+            continue
+        if frame.type == "conversation.assigned":
+            journal.seen.setdefault(f"{frame.body.buyer_id}-1", now)
+        elif frame.type == "message.received":
+            journal.seen.setdefault(frame.body.client_message_id, now)
+
+
+@dataclass
+class Place:
+    """One buyer who is writing, taken by another when they have written all they will."""
+
+    buyer: str
+    writes: int
+    written: int = 0
+
+
+def plan(count: int) -> Iterator[tuple[str, str]]:
+    """(buyer, message id) in order of sending; a buyer's first message has an id ending in -1.
+
+    As many places as messages in a second and a half, so each buyer writes once in that time. The
+    places' first buyers write less than the others, each another number of messages: else all
+    places would open a conversation at the same moment, again and again.
+    """
+    places: list[Place] = []
+    width = int(RATE * 1.5)
+    for number in range(count):
+        if number < width:
+            places.append(Place(f"b{number:06d}", EACH - number % EACH))
+        place = places[number % width]
+        if place.written == place.writes:
+            place = places[number % width] = Place(f"b{number:06d}", EACH)
+        place.written += 1
+        yield place.buyer, f"{place.buyer}-{place.written}"
+
+
+async def send_all(served: Served, journal: Journal, seconds: float) -> None:
+    """Post at the rate; answers are waited for beside."""
+    headers = {"Authorization": f"Bearer {served.token('im-adapter', Role.SYSTEM)}"}
+    count = int(RATE * (seconds + WARM_UP_SECONDS))
+    async with Lines(served.base_url, LINES) as lines, asyncio.TaskGroup() as posting:
+        started = time.perf_counter()
+        for number, (buyer, message_id) in enumerate(plan(count)):
+            at = started + number / RATE
+            await asyncio.sleep(max(0.0, at - time.perf_counter()))
+            journal.due[message_id] = at
+            posting.create_task(_post(lines, headers, buyer, message_id, journal))
+
+
+async def _post(
+    lines: Lines, headers: dict[str, str], buyer: str, message_id: str, journal: Journal
+) -> None:
+    body = {
+        "shop_id": SHOP,
+        "buyer_id": buyer,
+        "platform": "taobao",
+        "message_id": message_id,
+        "text": TEXT,
+    }
+    status, answer = await lines.post("/v1/messages", body, headers | {"Idempotency-Key": new_id()})
+    if status != 201:
+        journal.refused.append(answer)
+
+
+async def all_seen(journal: Journal, seconds: float = 30.0) -> None:
+    """Wait for the last frames."""
+    deadline = time.monotonic() + seconds
+    while len(journal.seen) < len(journal.due) and not journal.refused:
+        if time.monotonic() > deadline:
+            missing = sorted(set(journal.due) - set(journal.seen))
+            raise TimeoutError(f"{len(missing)} messages were never shown, such as {missing[:3]}")
+        await asyncio.sleep(0.02)
