@@ -23,10 +23,10 @@ INSERT INTO conversations (shop_id, conversation_id, buyer_id, platform, state, 
   close_reason, last_seq, last_message_at, last_text, unread_agent, unread_buyer, agent_read_seq,
   buyer_read_seq, agent_delivered_seq, buyer_delivered_seq, unanswered_since, warning_armed,
   warned, messages_buyer, messages_agent, rounds, rounds_within_3min)
-SELECT $1, {CONVERSATION_ID}, 'tb_buyer' || lpad(n::text, 8, '0'), 'taobao', $4, 'default',
-  'agent-' || n % $5, 'none', 0, at, at, at, at, CASE WHEN $4 = 'closed' THEN at END,
-  CASE WHEN $4 = 'closed' THEN 'idle' END, $6, at, '好的谢谢', 1, 0, 0, $6, 0, 0,
-  CASE WHEN $4 <> 'closed' THEN at END, $4 <> 'closed', false, $6, 0, 1, 0
+SELECT $1, {CONVERSATION_ID}, 'tb_buyer' || lpad(n::text, 8, '0'), 'taobao', $4::text, 'default',
+  'agent-' || n % $5::int, 'none', 0, at, at, at, at, CASE WHEN $4::text = 'closed' THEN at END,
+  CASE WHEN $4::text = 'closed' THEN 'idle' END, $6::int, at, '好的谢谢', 1, 0, 0, $6::int, 0, 0,
+  CASE WHEN $4::text <> 'closed' THEN at END, $4::text <> 'closed', false, $6::int, 0, 1, 0
 FROM generate_series($2::int, $3::int) AS n,
   LATERAL (SELECT now() - interval '30 days' + n * interval '1 second' AS at) AS moment
 """
@@ -35,7 +35,7 @@ INSERT INTO messages (shop_id, conversation_id, seq, message_id, source, client_
   platform, buyer_id, agent_id, sender_kind, sender_id, kind, text, sent_at, received_at,
   counted_at)
 SELECT $1, {CONVERSATION_ID}, seq, {MESSAGE_ID}, 'platform:taobao',
-  'im-20260201-' || lpad((n * $4 + seq)::text, 9, '0'), 'taobao',
+  'im-20260201-' || lpad((n * $4::int + seq)::text, 9, '0'), 'taobao',
   'tb_buyer' || lpad(n::text, 8, '0'), 'agent-1', 'buyer', 'tb_buyer' || lpad(n::text, 8, '0'),
   'text', '我昨天下的单,能改一下收货地址吗', at, at, at
 FROM generate_series($2::int, $3::int) AS n, generate_series(1, $4::int) AS seq,
@@ -43,13 +43,14 @@ FROM generate_series($2::int, $3::int) AS n, generate_series(1, $4::int) AS seq,
 """
 _INBOX = """
 INSERT INTO inbox (event_id, received_at)
-SELECT $1 || '/adapter/taobao/' || format('01900000-0000-7000-8000-%s', lpad(n::text, 12, '0')),
+SELECT $1::text || '/adapter/taobao/'
+    || format('01900000-0000-7000-8000-%s', lpad(n::text, 12, '0')),
   now() - interval '3 days'
 FROM generate_series($2::int, $3::int) AS n
 """
 _TIMERS = f"""
 INSERT INTO timers (key, shop_id, kind, payload, due_at, run_at, attempts, traceparent)
-SELECT 'warning:' || $1 || ':' || {CONVERSATION_ID}, $1, 'UnansweredCheck',
+SELECT 'warning:' || $1::text || ':' || {CONVERSATION_ID}, $1::text, 'UnansweredCheck',
   json_build_object('shop_id', $1::text, 'conversation_id', {CONVERSATION_ID})::text,
   due, due, 0, ''
 FROM generate_series($2::int, $3::int) AS n,
@@ -58,8 +59,8 @@ FROM generate_series($2::int, $3::int) AS n,
 _AGENTS = """
 INSERT INTO agents (shop_id, agent_id, name, groups, capacity, weight, presence, chosen,
   presence_at, last_seen_at, idle_since, watched, edition)
-SELECT $1, 'agent-' || n, 'agent ' || n, '[]', $3, 1, $4, 'online', now(),
-  now() + interval '1 day', now(), $4 = 'online', 1
+SELECT $1, 'agent-' || n, 'agent ' || n, '[]', $3, 1, $4::text, 'online', now(),
+  now() + interval '1 day', now(), $4::text = 'online', 1
 FROM generate_series(0, $2::int - 1) AS n
 """
 SLICE = 500_000

@@ -141,7 +141,8 @@ async def workload(url: str, beside_url: str) -> AsyncIterator[Workload]:
         home = Path(folder)
         bus = EmbeddedBus(home / "bus.db")
         await bus.start()
-        database = Database(database_url(url, home, SCHEMA), SCHEMA, pool_size=4)
+        # One connection to write on: a second would prepare its statements whenever it came.
+        database = Database(database_url(url, home, SCHEMA), SCHEMA, pool_size=1)
         service = Service(SERVICE, Settings(home=home), bus=bus, database=database)
         beside: asyncpg.Connection[Any] | None = None
         try:

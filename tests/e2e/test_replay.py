@@ -2,14 +2,17 @@
 
 import json
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from kefu.replay.records import Acknowledged, Delivered, decoder
 from tests.e2e.replays import dialogues, finished, play, start_replay, verdict, write_lines
 from tests.parts.daemon import wait_until
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, run_kefu
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -75,7 +78,7 @@ def test_a_server_killed_in_the_middle_loses_and_doubles_nothing(
     journal, report = tmp_path / "journal", tmp_path / "report.json"
     replay = start_replay(own_dev, file, "--journal", str(journal), report=report)
     for share in (0.2, 0.5):
-        assert wait_until(lambda share=share: _acknowledged(journal) > 240 * share, 60)
+        assert wait_until(partial(_has_acknowledged, journal, 240 * share), 60)
         server.kill()
         server.start()
     played = finished(replay, report)
@@ -98,6 +101,10 @@ def test_a_replay_killed_in_the_middle_goes_on_where_it_was(dev: Cluster, tmp_pa
     assert verdict(played.report) == (0, 0, 0)
     answered = _answered(journal)
     assert len(answered) == len(set(answered)), "nothing acknowledged was sent again"
+
+
+def _has_acknowledged(journal: Path, more_than: float) -> bool:
+    return _acknowledged(journal) > more_than
 
 
 def _acknowledged(journal: Path) -> int:
@@ -176,19 +183,15 @@ def test_policies_are_put_back_as_they_were(dev: Cluster, tmp_path: Path) -> Non
     after = _policy(dev)
     assert after.pop("edition") > before.pop("edition")
     for stamp in ("changed_at", "changed_by"):
-        before.pop(stamp), after.pop(stamp)
+        del before[stamp], after[stamp]
     assert after == before
 
 
-def _policy(dev: Cluster) -> dict[str, object]:
-    import httpx
-
-    from tests.support.cluster import run_kefu
-
+def _policy(dev: Cluster) -> dict[str, Any]:
     token = run_kefu(dev.env, "token", "--role", "supervisor", "--subject", "linjie").strip()
     answer = httpx.get(
         f"{dev.processes[0].url}/order_ops/v1/reminder_policies/current",
         headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=30,
     )  # fmt: skip
-    found: dict[str, object] = json.loads(answer.content)
+    found: dict[str, Any] = json.loads(answer.content)
     return found

@@ -322,6 +322,7 @@ async def set_scene(system: System, shop: str = SHOP) -> Scene:
     asked = {"product_id": "coat-001", "tag": tag}
     task = await system.ok("POST", "/feedback/v1/tasks", Role.OPERATIONS, shop=shop, json=asked)
     case = await until(lambda: _first_case(system, shop))
+    assert case is not None
     return Scene(
         {
             "conversation_id": accepted["conversation_id"],

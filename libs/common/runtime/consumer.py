@@ -144,7 +144,11 @@ class Consumer(Loop):
         self._offsets.clear()
         self._following.clear()
         if subscription is not None:
-            await subscription.close()
+            try:
+                await subscription.close()
+            except Exception as error:
+                # What broke the step may break the farewell, too; the group notices by itself.
+                log.warning("subscription_not_closed", error=repr(error))
 
     async def _commit(self, *, force: bool) -> None:
         now = asyncio.get_running_loop().time()

@@ -25,6 +25,10 @@ request_id_var: ContextVar[str | None] = ContextVar("kefu_request_id", default=N
 # Libraries that tell at INFO what nobody asked for; uvicorn the whole address of every socket.
 _QUIET = ("aiokafka", "aiosqlite", "alembic", "httpcore", "httpx", "stamina", "uvicorn.error")
 
+# At DEBUG these write out statements with their parameters and records with their values: what
+# buyers wrote, which no pattern can mask.
+_INDISCREET = ("aiokafka", "aiosqlite")
+
 EventDict = MutableMapping[str, Any]
 
 
@@ -48,6 +52,8 @@ def setup_logging(settings: Settings, service: str, stream: IO[str] | None = Non
 def _silence_libraries(level: str) -> None:
     for name in _QUIET:
         logging.getLogger(name).setLevel("DEBUG" if level == "DEBUG" else "WARNING")
+    for name in _INDISCREET:
+        logging.getLogger(name).setLevel("INFO" if level == "DEBUG" else "WARNING")
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

@@ -20,7 +20,7 @@ from common.web.types import AwareDatetime, ExternalId
 router = APIRouter(prefix="/v1/cases", tags=["cases"])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={404: {}})
 async def open_case(
     caller: Asker,
     service: RunningService,

@@ -22,7 +22,7 @@ from .views import MessageAcceptedView, MessageView, message_view
 router = APIRouter(prefix="/v1", tags=["messages"])
 
 
-@router.post("/messages", status_code=201)
+@router.post("/messages", status_code=201, responses={404: {}})
 async def post_message(
     caller: Writer, service: RunningService, key: IdempotencyKey, body: AddressedMessage
 ) -> MessageAcceptedView:
