@@ -3,12 +3,14 @@
 A shop system posts buyers' messages over HTTP at a steady rate, whether or not earlier ones were
 answered; time counts from the moment at which a message was due, so a stall is not hidden. One
 message in ten opens a conversation: it counts until the agent's socket shows that the conversation
-was assigned to them. The others count until the socket shows the message.
+was assigned to them. The others count until the socket shows the message; what a buyer adds while
+still waiting comes to the agent with the assignment.
 """
 
 import asyncio
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
@@ -65,6 +67,15 @@ class Journal:
     due: dict[str, float] = field(default_factory=dict)
     seen: dict[str, float] = field(default_factory=dict)
     refused: list[bytes] = field(default_factory=list)
+    of_buyer: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def came_with(self, buyer: str, now: float) -> None:
+        """A conversation was assigned: the agent has it now with all that was written so far.
+
+        What is shown by a frame of its own after all counts by that frame.
+        """
+        for message_id in self.of_buyer[buyer]:
+            self.seen.setdefault(message_id, now)
 
 
 async def run(stage: Stage, effort: Effort, screen: Screen) -> list[Finding]:
@@ -150,9 +161,9 @@ async def _read(socket: ClientConnection, journal: Journal) -> None:
         if frame.body is None:
             continue
         if frame.type == "conversation.assigned":
-            journal.seen.setdefault(f"{frame.body.buyer_id}-1", now)
+            journal.came_with(frame.body.buyer_id, now)
         elif frame.type == "message.received":
-            journal.seen.setdefault(frame.body.client_message_id, now)
+            journal.seen[frame.body.client_message_id] = now
 
 
 @dataclass
@@ -193,6 +204,7 @@ async def send_all(served: Served, journal: Journal, seconds: float) -> None:
             at = started + number / RATE
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
             journal.due[message_id] = at
+            journal.of_buyer[buyer].append(message_id)
             posting.create_task(_post(lines, headers, buyer, message_id, journal))
 
 

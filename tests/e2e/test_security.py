@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -190,15 +190,24 @@ async def test_pages_of_other_sites_may_not_read_answers(system: Whole) -> None:
 # -- sockets ---------------------------------------------------------------------------------------
 
 
-async def refused(system: Whole, token: str | None, **rest: Any) -> httpx.Response:
+class Refusal(NamedTuple):
+    """The HTTP answer to a refused handshake."""
+
+    status_code: int
+    headers: httpx.Headers
+    body: bytes | bytearray
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def refused(system: Whole, token: str | None, **rest: Any) -> Refusal:
     """The HTTP answer to a handshake that must not succeed."""
     with pytest.raises(InvalidStatus) as refusal:
         async with system.connected(token, **rest):
             pass
     found = refusal.value.response
-    return httpx.Response(
-        found.status_code, headers=list(found.headers.raw_items()), content=bytes(found.body)
-    )
+    return Refusal(found.status_code, httpx.Headers(list(found.headers.raw_items())), found.body)
 
 
 async def test_a_socket_without_a_token_that_holds_is_refused_before_it_opens(

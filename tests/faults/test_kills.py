@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.chaos import ENGINES, engine, run
 
-KILLS = int(os.environ.get("KEFU_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("KEFU_TEST_KILLS", "3"))
 SEED = int(os.environ.get("KEFU_TEST_SEED", "20"))
 
 

@@ -220,7 +220,9 @@ def _start() -> Metrics:
 
 @contextlib.contextmanager
 def counted() -> Iterator[Metrics]:
-    """For tests: count within this block only."""
+    """For tests: count within this block only, from nothing."""
+    if _active is not None:
+        _active.shutdown()
     metrics = setup_metrics()
     try:
         yield metrics
