@@ -34,6 +34,7 @@ def _revived(load: Load, dev: Process, died: Path) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "crash", [pytest.param("after_publish", marks=pytest.mark.faults), "before_work"]
@@ -44,6 +45,7 @@ def test_a_crash_at_the_worst_moment_is_no_finding(crash: str, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "broken, crash, kind, promise",
