@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.chaos import ENGINES, engine, run
+from tests.faults.chaos import engine, run
 
 KILLS = int(os.environ.get("KEFU_TEST_KILLS", "3"))
 SEED = int(os.environ.get("KEFU_TEST_SEED", "20"))
