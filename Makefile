@@ -44,7 +44,8 @@ test-faults: ready-parts ## Kills, pauses and cuts; KILLS=n sets how many on eac
 	@$(BIN)/python -m tests.faults --kills $(or $(KILLS),$(KEFU_TEST_KILLS),100) \
 		$(if $(SEED),--seed $(SEED)) --engine $(or $(ENGINE),both)
 
-lint: ready-dev ## ruff, strict types, and the walls between the services
+# The benchmarks are type-checked too, so their peers must be installed.
+lint: ready-bench ## ruff, strict types, and the walls between the services
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
