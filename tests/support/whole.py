@@ -301,6 +301,12 @@ class Scene:
     tag: str = "quality.pilling"
 
 
+# Nothing in the scene changes by itself, however long a test looks at it.
+STANDING_STILL = dict.fromkeys(
+    ("heartbeat_timeout_seconds", "grace_seconds", "warning_seconds", "idle_close_seconds"), 86_400
+)
+
+
 async def set_scene(system: System, shop: str = SHOP) -> Scene:
     """One of everything: a conversation with an agent, orders, a case, a complaint, a task."""
     name = f"-{shop}"
@@ -342,6 +348,8 @@ async def set_scene(system: System, shop: str = SHOP) -> Scene:
 async def _staff(system: System, shop: str) -> None:
     base = "/chat_router/v1"
     lead: dict[str, Any] = {"role": Role.SUPERVISOR, "shop": shop}
+    rules = await system.ok("GET", f"{base}/shop_settings", **lead)
+    await system.ok("PUT", f"{base}/shop_settings", **lead, json=rules | STANDING_STILL)
     await system.ok("PUT", f"{base}/groups/presale", **lead, json={"name": f"售前 {shop}"})
     await system.ok("PUT", f"{base}/agents/{AGENT}", **lead, json={"capacity": 50})
     online = {"presence": "online"}

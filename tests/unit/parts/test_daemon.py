@@ -90,7 +90,9 @@ def test_a_part_that_ignores_the_request_to_end_is_killed(tmp_path: Path) -> Non
 
 
 STARTS_A_PART = """
-import sys, time
+import signal, sys, time
+# Whoever is started in a shell's background inherits a SIGINT that is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from tests.parts.daemon import Daemon
 from tests.parts.reaper import REAPER
