@@ -90,10 +90,12 @@ def counted_statements(database: Database) -> Iterator[Statements]:
     """Statements from here on, on all connections."""
     found = Statements()
     engines = {database.engine.sync_engine, database.readers.sync_engine}
+    database.watchers.append(found.note)
     for engine in engines:
         sa.event.listen(engine, "before_cursor_execute", found.note)
     try:
         yield found
     finally:
+        database.watchers.remove(found.note)
         for engine in engines:
             sa.event.remove(engine, "before_cursor_execute", found.note)

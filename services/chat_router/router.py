@@ -12,8 +12,7 @@ from common.runtime import Service
 
 from .assignments import Place, Routed, RouteShop
 from .attendance import SweepAgent
-from .conversations import Conversation
-from .routing import Candidate, Tiers, assign, expected_wait
+from .routing import Assignment, Candidate, Tiers, Waiting, assign, expected_wait
 from .shop_settings import ShopSettings, is_open_at
 from .store import lists, queues
 
@@ -28,7 +27,6 @@ class Snapshot(NamedTuple):
     rounds: int
     heads: list[queues.Queue]
     agents: list[Candidate]
-    served: dict[str, int]
 
 
 async def route_waiting(service: Service) -> None:
@@ -44,50 +42,57 @@ async def _route_shop(service: Service, shop_id: str) -> bool:
     """One round of routing; true if another one may find more to do."""
     now = service.clock()
     snapshot = await _snapshot(service, shop_id, now)
-    command = decide(shop_id, snapshot, now)
-    if command is None:
+    decided = decide(snapshot, now)
+    left = still_waiting(snapshot, decided)
+    served = await _served_lately(service, shop_id, now) if left else {}
+    places = [place for queue in left for place in _places(queue, served.get(queue.group_id, 0))]
+    if not decided and not places:
         return False
-    routed: Routed = await service.submit(command)
+    routed: Routed = await service.submit(
+        RouteShop(
+            shop_id=shop_id,
+            decided_at_round=snapshot.rounds,
+            assignments=tuple(decided),
+            places=tuple(places),
+        )
+    )
     there_is_more = any(len(queue.head) == HEAD for queue in snapshot.heads)
     return routed.is_stale or (there_is_more and routed.assigned > 0)
 
 
 async def _snapshot(service: Service, shop_id: str, now: datetime) -> Snapshot:
-    async with service.database.read() as conn:
-        # The fence first: whatever is routed after this read makes the command stale.
+    # Of one moment: who is freed by a transfer must not be seen without the buyer it sends on,
+    # who has the older claim on them. Whatever is routed afterwards makes the command stale.
+    async with service.database.snapshot() as conn:
         rounds = await queues.rounds_of_routing(conn, shop_id)
         settings = await lists.settings(conn, shop_id)
         states = queues.waiting_states(is_open=is_open_at(settings, now))
         heads = await queues.queues(conn, shop_id, states, HEAD)
-        present = await queues.present(conn, shop_id)
-        agents = queues.candidates(present, await queues.loads(conn, shop_id))
-        served = await queues.served_lately(conn, shop_id, now)
-    return Snapshot(settings, rounds, heads, agents, served)
+        agents = await queues.candidates(conn, shop_id)
+    return Snapshot(settings, rounds, heads, agents)
 
 
-def decide(shop_id: str, snapshot: Snapshot, now: datetime) -> RouteShop | None:
-    """The command that a snapshot calls for, None if there is nothing to do."""
+async def _served_lately(service: Service, shop_id: str, now: datetime) -> dict[str, int]:
+    async with service.database.read() as conn:
+        return await queues.served_lately(conn, shop_id, now)
+
+
+def decide(snapshot: Snapshot, now: datetime) -> list[Assignment]:
+    """Who gets whom."""
     waiting = [one for queue in snapshot.heads for one in queue.head]
-    decided = assign(
-        [queues.waiting_of(one) for one in waiting],
-        snapshot.agents,
-        now,
-        tiers_of(snapshot.settings),
-    )
+    return assign(waiting, snapshot.agents, now, tiers_of(snapshot.settings))
+
+
+def still_waiting(snapshot: Snapshot, decided: Iterable[Assignment]) -> list[queues.Queue]:
+    """The queues without those who are assigned now, empty ones left out."""
     assigned = {one.conversation_id for one in decided}
-    places = [
-        place
+    left = [
+        queues.Queue(
+            queue.group_id, [one for one in queue.head if one.conversation_id not in assigned]
+        )
         for queue in snapshot.heads
-        for place in _places(queue, assigned, snapshot.served.get(queue.group_id, 0))
     ]
-    if not decided and not places:
-        return None
-    return RouteShop(
-        shop_id=shop_id,
-        decided_at_round=snapshot.rounds,
-        assignments=tuple(decided),
-        places=tuple(places),
-    )
+    return [queue for queue in left if queue.head]
 
 
 def tiers_of(settings: ShopSettings) -> Tiers:
@@ -99,25 +104,24 @@ def tiers_of(settings: ShopSettings) -> Tiers:
     )
 
 
-def _places(queue: queues.Queue, assigned: set[str], served: int) -> Iterable[Place]:
+def _places(queue: queues.Queue, served: int) -> Iterable[Place]:
     """The places that are worth telling, of those who stay in the queue."""
-    left = [one for one in queue.head if one.conversation_id not in assigned]
-    for position, conversation in enumerate(left, start=1):
-        if is_worth_telling(conversation, position):
+    for position, waiting in enumerate(queue.head, start=1):
+        if is_worth_telling(waiting, position):
             yield Place(
-                conversation_id=conversation.conversation_id,
+                conversation_id=waiting.conversation_id,
                 position=position,
                 expected_wait_seconds=expected_wait(position, served, queues.SPAN),
             )
 
 
-def is_worth_telling(conversation: Conversation, position: int) -> bool:
+def is_worth_telling(waiting: Waiting, position: int) -> bool:
     """The first place, every step near the front, and big steps further back.
 
     Telling everybody of every step would cost as many events as there are buyers, for each
     buyer who is served.
     """
-    told = conversation.queue_position
+    told = waiting.queue_position
     if told is None or position == told:
         return told is None
     return position <= 10 or abs(told - position) * 5 >= told

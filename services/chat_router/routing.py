@@ -40,6 +40,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     affinity_at: datetime | None = None
     dedicated_agent_id: str | None = None
     wait_reason: AssignReason | None = None
+    queue_position: int | None = None
+    """The place that the buyer was told last."""
 
 
 class Candidate(msgspec.Struct, kw_only=True):

@@ -1,21 +1,15 @@
-"""Bulk statements: one statement per table and batch on either database.
+"""The texts of bulk statements: one per table and batch on either database.
 
 PostgreSQL takes each column as one array (`unnest`), so that a statement's text never depends
-on the number of rows; SQLite takes `executemany`, and keys as one JSON array.
+on the number of rows, and rows to be inserted by COPY; SQLite takes `executemany`, and keys as
+one JSON array. `transaction.py` runs them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from common.db.binding import Binding, Index, Values
-
-
-def _columns_as_arrays(rows: Sequence[Values]) -> tuple[list[Any], ...]:
-    return tuple(list(column) for column in zip(*rows, strict=True))
 
 
 def _unnest(types: Iterable[str]) -> str:
@@ -28,6 +22,22 @@ def _unnest(types: Iterable[str]) -> str:
 
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
+
+
+class Insert(NamedTuple):
+    """Where rows go: the columns that their values are of, in this order."""
+
+    table: str
+    columns: tuple[str, ...]
+    sqlite: str
+    """The statement on SQLite; on PostgreSQL rows are copied in."""
+
+    @classmethod
+    def into(cls, table: str, columns: Sequence[str]) -> "Insert":
+        """An insert of these columns; the others get their defaults."""
+        marks = ", ".join("?" for _ in columns)
+        sqlite = f'INSERT INTO "{table}" ({_quoted(columns)}) VALUES ({marks})'
+        return cls(table, tuple(columns), sqlite)
 
 
 class Update(NamedTuple):
@@ -46,7 +56,7 @@ class Statements:
         self.table = f'"{binding.table.name}"'
         self.names = [spec.name for spec in binding.columns]
         self.types = {spec.name: spec.pg_type for spec in binding.columns}
-        self.insert = self._insert()
+        self.insert = Insert.into(binding.table.name, self.names)
         self.delete = self._delete()
         self._key_positions = [self.names.index(n) for n in binding.key]
         self._updates: dict[frozenset[int], Update] = {}
@@ -54,15 +64,6 @@ class Statements:
 
     def _cast(self, name: str) -> str:
         return f'v."{name}"::json' if self.types[name] == "json" else f'v."{name}"'
-
-    def _insert(self) -> str:
-        columns = _quoted(self.names)
-        if self.dialect == "sqlite":
-            marks = ", ".join("?" for _ in self.names)
-            return f"INSERT INTO {self.table} ({columns}) VALUES ({marks})"
-        picked = ", ".join(self._cast(name) for name in self.names)
-        source = _unnest(self.types[name] for name in self.names)
-        return f"INSERT INTO {self.table} ({columns}) SELECT {picked} FROM {source} AS v({columns})"
 
     def update(self, changed: frozenset[int]) -> "Update":
         """The statement that sets these columns, named by their positions in field order.
@@ -134,47 +135,16 @@ class Statements:
         )
 
 
-class BulkWriter:
-    """Runs the bulk statements of every binding on one connection's dialect."""
+class StatementBook:
+    """The statements of a service's bindings on one dialect."""
 
     def __init__(self, dialect: str) -> None:
-        self.dialect = dialect
+        self._dialect = dialect
         self._statements: dict[type[Any], Statements] = {}
 
-    def statements(self, binding: Binding[Any]) -> Statements:
+    def of(self, binding: Binding[Any]) -> Statements:
         """The (cached) statements of a binding."""
         found = self._statements.get(binding.kind)
         if found is None:
-            found = self._statements[binding.kind] = Statements(binding, self.dialect)
+            found = self._statements[binding.kind] = Statements(binding, self._dialect)
         return found
-
-    async def execute(self, conn: AsyncConnection, sql: str, rows: Sequence[Values]) -> None:
-        """One statement for all rows."""
-        if not rows:
-            return
-        if self.dialect == "sqlite":
-            await conn.exec_driver_sql(sql, list(rows))
-        else:
-            await conn.exec_driver_sql(sql, _columns_as_arrays(rows))
-
-    async def query(
-        self, conn: AsyncConnection, sql: str, rows: Sequence[Values]
-    ) -> Sequence[Sequence[Any]]:
-        """One statement that answers rows, for all of `rows` as its input."""
-        if not rows:
-            return []
-        if self.dialect == "sqlite":
-            parameters: tuple[Any, ...] = (msgspec.json.encode(rows).decode(),)
-        else:
-            parameters = _columns_as_arrays(rows)
-        return list(await conn.exec_driver_sql(sql, parameters))
-
-    async def select(
-        self,
-        conn: AsyncConnection,
-        binding: Binding[Any],
-        index: str | None,
-        keys: Sequence[Values],
-    ) -> Sequence[Sequence[Any]]:
-        """Rows of a binding by many keys at once."""
-        return await self.query(conn, self.statements(binding).select(index), keys)

@@ -2,16 +2,27 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from common.db.bulk import BulkWriter
+from common.db.bulk import StatementBook
+from common.db.transaction import (
+    Note,
+    PostgresTransaction,
+    SqliteTransaction,
+    Transaction,
+)
 
+CONNECT_TIMEOUT_SECONDS = 5
+POOL_TIMEOUT_SECONDS = 5
+CLOSE_TIMEOUT_SECONDS = 5
 # A statement that takes longer than this is stuck, not slow: give its locks back.
 STATEMENT_TIMEOUT_SECONDS = 30
 
@@ -30,25 +41,80 @@ _BY_KEYS = {
 class Database:
     """One service's schema on PostgreSQL, or its own file on SQLite.
 
-    On PostgreSQL, writing and reading have connections of their own: batches get plans that suit
-    lookups by keys, lists and reports get what the statistics say, and however many people read,
-    the consumer finds a connection. On SQLite one writer at a time is a fact of the engine: writes
-    queue on a lock here instead of failing with `database is locked`.
+    On PostgreSQL there are three sets of connections: batches (`transaction`) get plans that suit
+    lookups by keys; lists and reports (`read`) get what the statistics say, and so do rare writes
+    (`write`). However many people read, the consumer finds a connection. On SQLite one writer at
+    a time is a fact of the engine: writes queue on a lock here instead of failing with `database
+    is locked`.
     """
 
-    def __init__(self, url: str, service: str, *, pool_size: int = 8) -> None:
+    def __init__(self, url: str, service: str, *, pool_size: int = 10) -> None:
         self.url = url
         self.service = service
         self.is_sqlite = url.startswith("sqlite")
         self.dialect = "sqlite" if self.is_sqlite else "postgresql"
+        self.watchers: list[Note] = []
+        """Told each statement of every `transaction`: for tests and benchmarks that count."""
+        self._book = StatementBook(self.dialect)
+        self._writer = asyncio.Lock()
+        self._opening = asyncio.Lock()
+        self._batches: asyncpg.Pool[Any] | None = None
+        self._batch_connections = max(1, pool_size // 2)
         if self.is_sqlite:
             self.engine = self.readers = _sqlite_engine(url)
         else:
-            reading = max(2, pool_size * 3 // 8)
-            self.engine = _pg_engine(url, service, max(1, pool_size - reading), _BY_KEYS)
-            self.readers = _pg_engine(url, service, reading, {})
-        self.bulk = BulkWriter(self.dialect)
-        self._writer = asyncio.Lock()
+            writing = max(1, pool_size // 5)
+            reading = max(2, pool_size - self._batch_connections - writing)
+            self.engine = _pg_engine(url, service, writing)
+            self.readers = _pg_engine(url, service, reading)
+
+    @property
+    def dsn(self) -> str:
+        """The server's URL as asyncpg takes it, password included."""
+        plain = make_url(self.url).set(drivername="postgresql")
+        return plain.render_as_string(hide_password=False)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction of the hot path: committed on leaving, rolled back on an error."""
+        if self.is_sqlite:
+            async with self.write() as conn:
+                yield await self._on_sqlite(conn)
+            return
+        async with self._batch_connection() as connection, connection.transaction():
+            yield PostgresTransaction(connection, self._book, self._note)
+
+    @contextlib.asynccontextmanager
+    async def quick_read(self) -> AsyncIterator[Transaction]:
+        """A connection of the hot path for a statement that only reads what is committed."""
+        if self.is_sqlite:
+            async with self.read() as conn:
+                yield await self._on_sqlite(conn)
+            return
+        async with self._batch_connection() as connection:
+            yield PostgresTransaction(connection, self._book, self._note)
+
+    async def _on_sqlite(self, conn: AsyncConnection) -> Transaction:
+        driver = (await conn.get_raw_connection()).driver_connection
+        assert driver is not None
+        return SqliteTransaction(driver, self._book, self._note)
+
+    @contextlib.asynccontextmanager
+    async def _batch_connection(self) -> AsyncIterator[Any]:
+        pool = self._batches or await self._open_batches()
+        async with pool.acquire(timeout=POOL_TIMEOUT_SECONDS) as connection:
+            yield connection
+
+    async def _open_batches(self) -> "asyncpg.Pool[Any]":
+        async with self._opening:
+            if self._batches is None:
+                # It has no connections yet, and makes them as they are needed.
+                self._batches = await _pg_pool(self.dsn, self.service, self._batch_connections)
+        return self._batches
+
+    def _note(self, sql: str) -> None:
+        for watcher in self.watchers:
+            watcher(sql)
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -68,15 +134,28 @@ class Database:
         async with self.readers.connect() as conn:
             yield conn
 
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for several questions about one and the same moment."""
+        async with self.readers.connect() as conn:
+            if self.is_sqlite:
+                await conn.exec_driver_sql("BEGIN")
+            else:
+                await conn.execution_options(isolation_level="REPEATABLE READ")
+            yield conn
+
     def connections(self) -> dict[str, int]:
         """How many connections are in use and idle."""
         found = {engine.pool for engine in (self.engine, self.readers)}
         pools = [pool for pool in found if isinstance(pool, AsyncAdaptedQueuePool)]
         if not pools:
             return {}
+        open_, idle = (
+            (self._batches.get_size(), self._batches.get_idle_size()) if self._batches else (0, 0)
+        )
         return {
-            "used": sum(pool.checkedout() for pool in pools),
-            "idle": sum(pool.checkedin() for pool in pools),
+            "used": sum(pool.checkedout() for pool in pools) + open_ - idle,
+            "idle": sum(pool.checkedin() for pool in pools) + idle,
         }
 
     async def ping(self) -> None:
@@ -86,6 +165,13 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        batches, self._batches = self._batches, None
+        if batches is not None:
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                    await batches.close()
+            except TimeoutError:
+                batches.terminate()
         await self.engine.dispose()
         await self.readers.dispose()
 
@@ -102,25 +188,50 @@ def database_url(configured: str | None, home: Path, service: str) -> str:
     return f"postgresql+asyncpg://{rest}"
 
 
-def _pg_engine(url: str, service: str, pool_size: int, planner: Mapping[str, str]) -> AsyncEngine:
+def _pg_pool(dsn: str, service: str, size: int) -> "asyncpg.Pool[Any]":
+    return asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=size,
+        max_inactive_connection_lifetime=0,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=STATEMENT_TIMEOUT_SECONDS,
+        # A statement is prepared once in a connection's life; an update has one per set of columns.
+        statement_cache_size=1000,
+        max_cached_statement_lifetime=0,
+        # Nothing is set, listened to or locked beyond a transaction: there is nothing to reset.
+        reset=_as_it_is,
+        server_settings=_session(service) | _BY_KEYS,
+    )
+
+
+async def _as_it_is(_connection: Any) -> None:
+    """A connection goes back to the pool without a word to the server."""
+
+
+def _session(service: str) -> dict[str, str]:
+    return {
+        "search_path": service,
+        "application_name": f"kefu-{service}",
+        # A generic plan made while a table was empty stays bad when it has grown: to an empty
+        # table every index that begins with the shop looks as good as the right one.
+        "plan_cache_mode": "force_custom_plan",
+        "jit": "off",
+    }
+
+
+def _pg_engine(url: str, service: str, pool_size: int) -> AsyncEngine:
     return create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=5,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=False,
         hide_parameters=True,
         connect_args={
-            "timeout": 5,
+            "timeout": CONNECT_TIMEOUT_SECONDS,
             "command_timeout": STATEMENT_TIMEOUT_SECONDS,
-            "server_settings": {
-                "search_path": service,
-                "application_name": f"kefu-{service}",
-                # A generic plan made while a table was empty stays bad when it has grown.
-                "plan_cache_mode": "force_custom_plan",
-                "jit": "off",
-                **planner,
-            },
+            "server_settings": _session(service),
         },
     )
 

@@ -1,7 +1,12 @@
-"""What went wrong in the database: a race to repeat, an outage to wait for, or a bad row."""
+"""What went wrong in the database: a race to repeat, an outage to wait for, or a bad row.
+
+Errors come from SQLAlchemy, with the driver's behind them, and from the drivers themselves.
+"""
 
 import asyncio
+import sqlite3
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -13,9 +18,9 @@ _SQLITE_OUTAGES = ("locked", "disk", "full", "readonly", "unable to open", "i/o"
 
 
 def sql_state(error: BaseException) -> str:
-    """The five-character SQLSTATE behind a driver error, empty when there is none."""
+    """The five-character SQLSTATE of a driver's error, empty when there is none."""
     original = getattr(error, "orig", None)
-    for source in (original, getattr(original, "__cause__", None)):
+    for source in (error, original, getattr(original, "__cause__", None)):
         state = getattr(source, "sqlstate", None) or getattr(source, "pgcode", None)
         if state:
             return str(state)
@@ -23,25 +28,38 @@ def sql_state(error: BaseException) -> str:
 
 
 def is_race(error: BaseException) -> bool:
-    """Two transactions met: the same batch, run again, sees what the other one wrote."""
-    if not isinstance(error, DBAPIError):
-        return False
-    state = sql_state(error)
-    if state:
+    """Two transactions met: the same batch, run again, sees what the other one wrote.
+
+    A migration that ran meanwhile is met in the same way: what was prepared is prepared anew.
+    """
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        return True
+    if isinstance(error, asyncpg.PostgresError | DBAPIError) and (state := sql_state(error)):
         return state in _RACES
-    return isinstance(error, IntegrityError) and "UNIQUE" in str(error.orig)
+    refused = isinstance(error, IntegrityError | sqlite3.IntegrityError)
+    return refused and "UNIQUE" in _words(error)
 
 
 def is_outage(error: BaseException) -> bool:
     """The database cannot be used at present; the work itself is not to blame."""
     if isinstance(error, PoolTimeout | ConnectionError | asyncio.TimeoutError | OSError):
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    if error.connection_invalidated or isinstance(error, InterfaceError):
+    if isinstance(error, asyncpg.PostgresError | DBAPIError) and (state := sql_state(error)):
+        return state.startswith(_OUTAGES) or _is_broken(error)
+    if _is_broken(error):
         return True
-    state = sql_state(error)
-    if state:
-        return state.startswith(_OUTAGES)
-    message = str(error.orig).lower()
-    return isinstance(error, OperationalError) and any(w in message for w in _SQLITE_OUTAGES)
+    failed = isinstance(error, OperationalError | sqlite3.OperationalError)
+    message = _words(error).lower()
+    return failed and any(word in message for word in _SQLITE_OUTAGES)
+
+
+def _is_broken(error: BaseException) -> bool:
+    """Whether there is no connection any more to work with."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error, InterfaceError)
+    # An InterfaceError that is a ValueError too is about a value, not about the connection.
+    return isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)
+
+
+def _words(error: BaseException) -> str:
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error)

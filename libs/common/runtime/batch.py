@@ -11,19 +11,21 @@ Invariants (docs/common/runtime.md names the tests that pin them):
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.clock import Clock
 from common.contracts import Event
 from common.db.binding import Binding, Values
+from common.db.bulk import Insert
 from common.db.database import Database
 from common.db.faults import is_outage, is_race
+from common.db.transaction import Transaction
 from common.db.types import utc_to_text
 from common.errors import IdempotencyMismatch, KefuError
-from common.runtime.flush import Outgoing, flush, outgoing
+from common.runtime.flush import Numbers, Outgoing, flush, outgoing
 from common.runtime.handlers import Handler, Handlers
 from common.runtime.items import CommandItem, EventItem, Item, Outcome, TimerItem
 from common.runtime.needs import Need
@@ -31,6 +33,7 @@ from common.runtime.work import NotLoaded, Work
 from common.telemetry.traces import current_traceparent, start_span
 
 RACE_RETRIES = 5
+TIMERS_LOOK_EVERY_SECONDS = 0.5
 
 _PG_INBOX = """
 INSERT INTO inbox (event_id, received_at) SELECT event_id, $2::timestamptz
@@ -50,14 +53,12 @@ _SQLITE_ANSWERS = """
 SELECT i.scope, i.key, i.body_hash, i.answer FROM json_each(?) AS k CROSS JOIN idempotency AS i
 WHERE i.scope = json_extract(k.value, '$[0]') AND i.key = json_extract(k.value, '$[1]')
 """
-_PG_REMEMBER = """
-INSERT INTO idempotency (scope, key, body_hash, answer, created_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
-"""
-_SQLITE_REMEMBER = """
-INSERT INTO idempotency (scope, key, body_hash, answer, created_at) VALUES (?, ?, ?, ?, ?)
-"""
-_TIMER_COLUMNS = "key, shop_id, kind, payload, due_at, run_at, attempts, traceparent"
+_REMEMBER = Insert.into("idempotency", ("scope", "key", "body_hash", "answer", "created_at"))
+_RESTORE = Insert.into(
+    "timers",
+    ("key", "shop_id", "kind", "payload", "due_at", "run_at", "attempts", "traceparent"),
+)
+_TIMER_COLUMNS = ", ".join(_RESTORE.columns)
 _PG_FENCE = """
 DELETE FROM timers AS t USING unnest($1::text[], $2::timestamptz[]) AS k(key, run_at)
 WHERE t.key = k.key AND t.run_at = k.run_at RETURNING
@@ -68,11 +69,6 @@ DELETE FROM timers WHERE (key, run_at) IN
 (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))
 RETURNING {_TIMER_COLUMNS}
 """
-_PG_RESTORE = f"""
-INSERT INTO timers ({_TIMER_COLUMNS}) SELECT * FROM unnest($1::text[], $2::text[], $3::text[],
-$4::text[], $5::timestamptz[], $6::timestamptz[], $7::integer[], $8::text[])
-"""
-_SQLITE_RESTORE = f"INSERT INTO timers ({_TIMER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 _NOT_IN_EFFECT = ("failed", "refused", "again")
@@ -94,6 +90,7 @@ class BatchRunner:
         source: str,
         clock: Clock,
         count: Callable[[Event], None] | None = None,
+        show: Callable[[Sequence[Outgoing], Numbers], None] | None = None,
     ) -> None:
         self.database = database
         self.bindings = bindings
@@ -102,7 +99,7 @@ class BatchRunner:
         self.span_attributes = {"kefu.service": source.removeprefix("kefu/")}
         self.clock = clock
         self.count = count
-        self.statements = database.bulk
+        self.show = show
         self._codecs = {b.kind: b.codec(database.dialect) for b in bindings}
         self._order = {b.kind: n for n, b in enumerate(bindings)}
 
@@ -156,7 +153,6 @@ class _Batch:
     def __init__(self, runner: BatchRunner, items: Sequence[Item]) -> None:
         self.runner = runner
         self.database = runner.database
-        self.bulk = runner.database.bulk
         self.sqlite = runner.database.is_sqlite
         self.items = items
         self.outcomes: list[Outcome | None] = [None] * len(items)
@@ -167,28 +163,37 @@ class _Batch:
         self.fenced: dict[str, Values] = {}
 
     async def run(self) -> tuple[list[Outcome], list[str]]:
-        async with self.database.write() as conn:
-            await self._drop_duplicate_events(conn)
-            await self._find_known_answers(conn)
-            await self._load(conn)
-            await self._drop_stale_timers(conn)
+        async with self.database.transaction() as tx:
+            await self._drop_duplicate_events(tx)
+            await self._find_known_answers(tx)
+            await self._load(tx)
+            await self._drop_stale_timers(tx)
             for position in self._open():
                 self._handle(position, self.items[position])
             self._answer_repeats()
-            await self._forget_unfinished_events(conn)
-            await self._restore_failed_timers(conn)
-            await flush(conn, self.bulk, self.runner.bindings, self.work, self.events)
-            await self._remember_answers(conn)
+            await self._forget_unfinished_events(tx)
+            await self._restore_failed_timers(tx)
+            numbers = await flush(tx, self.runner.bindings, self.work, self.events)
+            await self._remember_answers(tx)
+        self._tell(numbers)
+        return [outcome or Outcome("done") for outcome in self.outcomes], self._wakes()
+
+    def _tell(self, numbers: Numbers) -> None:
+        """Let those in this process know what is committed now."""
         if self.runner.count is not None:
             for event in self.events:
                 self.runner.count(event.envelope.event)
-        return [outcome or Outcome("done") for outcome in self.outcomes], self._wakes()
+        if self.runner.show is not None:
+            self.runner.show(self.events, numbers)
 
     def _wakes(self) -> list[str]:
         """The loops that have something to do now that this is committed."""
         relay = ["relay"] if self.events else []
-        timers = ["timers"] if self.work.armed else []
-        return [*relay, *timers, *self.work.wakes]
+        # One that is due later than the loop's next look is found by that look.
+        soon = self.work.now + timedelta(seconds=TIMERS_LOOK_EVERY_SECONDS)
+        due_soon = any(one.due_at is not None and one.due_at <= soon for one in self.work.armed)
+        due = ["timers"] if due_soon else []
+        return [*relay, *due, *self.work.wakes]
 
     def _open(self) -> list[int]:
         return [n for n, outcome in enumerate(self.outcomes) if outcome is None]
@@ -198,37 +203,37 @@ class _Batch:
 
     # -- dedupe ---------------------------------------------------------------------------
 
-    async def _drop_duplicate_events(self, conn: AsyncConnection) -> None:
+    async def _drop_duplicate_events(self, tx: Transaction) -> None:
         ids = {n: i.inbox_id for n, i in enumerate(self.items) if isinstance(i, EventItem)}
         if not ids:
             return
         unique = sorted(set(ids.values()))
         listed: Any = msgspec.json.encode(unique).decode() if self.sqlite else unique
         sql = _SQLITE_INBOX if self.sqlite else _PG_INBOX
-        result = await conn.exec_driver_sql(sql, (listed, self._moment(self.work.now)))
-        fresh = {found[0] for found in result}
+        found = await tx.fetch(sql, listed, self._moment(self.work.now))
+        fresh = {inbox_id for (inbox_id,) in found}
         for position, inbox_id in ids.items():
             if inbox_id in fresh:
                 fresh.discard(inbox_id)
             else:
                 self.outcomes[position] = Outcome("duplicate")
 
-    async def _forget_unfinished_events(self, conn: AsyncConnection) -> None:
+    async def _forget_unfinished_events(self, tx: Transaction) -> None:
         unfinished: list[Values] = [
             (item.inbox_id,)
             for item, outcome in zip(self.items, self.outcomes, strict=True)
             if isinstance(item, EventItem) and outcome and outcome.status in _NOT_IN_EFFECT
         ]
-        await self.bulk.execute(conn, _SQLITE_FORGET if self.sqlite else _PG_FORGET, unfinished)
+        await tx.execute(_SQLITE_FORGET if self.sqlite else _PG_FORGET, unfinished)
 
-    async def _find_known_answers(self, conn: AsyncConnection) -> None:
+    async def _find_known_answers(self, tx: Transaction) -> None:
         asked = [
             (item.idempotency.scope, item.idempotency.key)
             for item in self.items
             if isinstance(item, CommandItem) and item.idempotency
         ]
         sql = _SQLITE_ANSWERS if self.sqlite else _PG_ANSWERS
-        known = {(r[0], r[1]): r for r in await self.bulk.query(conn, sql, list(set(asked)))}
+        known = {(r[0], r[1]): r for r in await tx.query(sql, list(set(asked)))}
         first: set[tuple[str, str]] = set()
         for position, item in enumerate(self.items):
             if isinstance(item, CommandItem) and item.idempotency:
@@ -268,7 +273,7 @@ class _Batch:
                     else Outcome("refused", error=IdempotencyMismatch())
                 )
 
-    async def _remember_answers(self, conn: AsyncConnection) -> None:
+    async def _remember_answers(self, tx: Transaction) -> None:
         moment = self._moment(self.work.now)
         rows: list[Values] = [
             (
@@ -284,11 +289,11 @@ class _Batch:
             and outcome
             and outcome.status == "done"
         ]
-        await self.bulk.execute(conn, _SQLITE_REMEMBER if self.sqlite else _PG_REMEMBER, rows)
+        await tx.insert(_REMEMBER, rows)
 
     # -- loading ----------------------------------------------------------------------------
 
-    async def _load(self, conn: AsyncConnection) -> None:
+    async def _load(self, tx: Transaction) -> None:
         depth = 0
         while True:
             wanted = self._wanted(depth)
@@ -297,7 +302,7 @@ class _Batch:
             for kind, index in sorted(wanted, key=self._lock_order):
                 keys = wanted[kind, index]
                 binding = next(b for b in self.runner.bindings if b.kind is kind)
-                found = await self.bulk.select(conn, binding, index, keys)
+                found = await tx.select(binding, index, keys)
                 self.work.loaded(kind, index, keys, found)
             depth += 1
 
@@ -322,18 +327,18 @@ class _Batch:
                 self._fail(position, item, error)
         return self.work.missing(needs) if deeper else None
 
-    async def _drop_stale_timers(self, conn: AsyncConnection) -> None:
+    async def _drop_stale_timers(self, tx: Transaction) -> None:
         """Deleting a due timer is the fence: rows are locked already, so order is kept."""
         timers = {n: i for n, i in enumerate(self.items) if isinstance(i, TimerItem)}
         wanted: list[Values] = [(t.key, self._moment(t.run_at)) for t in timers.values()]
         sql = _SQLITE_FENCE if self.sqlite else _PG_FENCE
-        found = await self.bulk.query(conn, sql, wanted)
+        found = await tx.query(sql, wanted)
         self.fenced = {timer[0]: tuple(timer) for timer in found}
         for position, timer in timers.items():
             if timer.key not in self.fenced and self.outcomes[position] is None:
                 self.outcomes[position] = Outcome("stale")
 
-    async def _restore_failed_timers(self, conn: AsyncConnection) -> None:
+    async def _restore_failed_timers(self, tx: Transaction) -> None:
         rows = [
             self.fenced[item.key]
             for item, outcome in zip(self.items, self.outcomes, strict=True)
@@ -342,7 +347,7 @@ class _Batch:
             and outcome.status in ("failed", "again")
             and item.key in self.fenced
         ]
-        await self.bulk.execute(conn, _SQLITE_RESTORE if self.sqlite else _PG_RESTORE, rows)
+        await tx.insert(_RESTORE, rows)
 
     # -- handling ---------------------------------------------------------------------------
 

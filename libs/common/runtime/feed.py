@@ -1,9 +1,10 @@
 """What sockets show: numbered per receiver in the database, pushed live from the bus.
 
 An event that names receivers gets, in its own transaction, the next number of each receiver's
-feed. Every replica tails the topics and hands each event to the sockets it holds. A socket that
-comes back reads what it missed from the database by its last number, so neither a lost socket
-nor a lost replica loses anything.
+feed. The replica that committed it hands it to its own sockets at once; every replica tails the
+topics and hands each event to the sockets it holds, so that one written elsewhere arrives too. A
+socket that comes back reads what it missed from the database by its last number, so neither a
+lost socket nor a lost replica loses anything.
 """
 
 import asyncio
@@ -19,9 +20,11 @@ from common.bus.port import Bus, Record, Subscription
 from common.contracts import Envelope, Undecodable, decode
 from common.db.backbone import backbone_tables
 from common.db.database import Database
+from common.runtime.flush import Numbers, Outgoing
 from common.runtime.loops import Backoff, Loop
 
 MAX_QUEUED = 2000
+MAX_REMEMBERED = 20_000
 POLL_SECONDS = 0.2
 
 _tables = sa.MetaData()
@@ -102,6 +105,8 @@ class Feed(Loop):
         self._bus = bus
         self._topics = tuple(topics)
         self._listeners: dict[tuple[str, str], set[Listener]] = defaultdict(set)
+        self._shown_here: dict[str, None] = {}
+        """Ids of events that were handed out when they were committed, the oldest first."""
         self.ready = asyncio.Event()
 
     @contextlib.contextmanager
@@ -183,20 +188,40 @@ class Feed(Loop):
                 self._hand_out(record)
             self.beat()
 
-    def _hand_out(self, record: Record) -> None:
+    def show(self, events: Sequence[Outgoing], numbers: Numbers) -> None:
+        """Hand out what was committed here a moment ago, without the way over the bus."""
         if not self._listeners:
+            return
+        for event, deliveries in zip(events, numbers, strict=True):
+            if deliveries:
+                self._push(deliveries, event.envelope, event.message.value)
+                self._shown_here[event.envelope.id] = None
+        while len(self._shown_here) > MAX_REMEMBERED:
+            # Forgotten too early it is handed out twice, which followers see by its number.
+            del self._shown_here[next(iter(self._shown_here))]
+
+    def _hand_out(self, record: Record) -> None:
+        if not self._listeners or not self._may_be_for_us(record):
             return
         try:
             envelope = decode(record.topic, record.key, record.value, record.headers)
         except Undecodable:
             return  # the consumer of the topic makes a dead letter of it
-        for receiver, seq in envelope.deliveries.items():
-            self._push(receiver, seq, envelope, record)
+        self._push(envelope.deliveries, envelope, record.value)
 
-    def _push(self, receiver: str, seq: int, envelope: Envelope, record: Record) -> None:
-        for listener in self._listeners.get((envelope.shop_id, receiver), ()):
-            item = FeedItem(receiver, seq, envelope.type, record.value, envelope.traceparent)
-            listener.push(item)
+    def _may_be_for_us(self, record: Record) -> bool:
+        """By the headers alone: it has receivers, and they were not served when it was made."""
+        headers = dict(record.headers)
+        event_id = headers.get("ce_id", b"").decode("latin-1")
+        if event_id in self._shown_here:
+            del self._shown_here[event_id]
+            return False
+        return "ce_deliveries" in headers
+
+    def _push(self, deliveries: Mapping[str, int], envelope: Envelope, body: bytes) -> None:
+        for receiver, seq in deliveries.items():
+            for listener in self._listeners.get((envelope.shop_id, receiver), ()):
+                listener.push(FeedItem(receiver, seq, envelope.type, body, envelope.traceparent))
 
 
 class Follower:

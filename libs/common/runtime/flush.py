@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.contracts import Envelope, Message, encode
 from common.contracts.deliveries import format_deliveries
 from common.db.binding import Binding, Values
-from common.db.bulk import BulkWriter
+from common.db.bulk import Insert
+from common.db.transaction import Transaction
 from common.db.types import utc_to_text
 from common.ids import new_id
 from common.runtime.work import Armed, Emitted, Work
@@ -48,21 +48,8 @@ FROM json_each(?) AS v WHERE true
 ON CONFLICT (shop_id, receiver) DO UPDATE SET last_seq = feed_heads.last_seq + excluded.last_seq
 RETURNING shop_id, receiver, last_seq
 """
-_PG_FEED = """
-INSERT INTO feed (shop_id, receiver, seq, type, body, created_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
-  $6::timestamptz[])
-"""
-_SQLITE_FEED = """
-INSERT INTO feed (shop_id, receiver, seq, type, body, created_at) VALUES (?, ?, ?, ?, ?, ?)
-"""
-_PG_OUTBOX = """
-INSERT INTO outbox (topic, key, value, headers, created_at)
-SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::text[], $5::timestamptz[])
-"""
-_SQLITE_OUTBOX = """
-INSERT INTO outbox (topic, key, value, headers, created_at) VALUES (?, ?, ?, ?, ?)
-"""
+_FEED = Insert.into("feed", ("shop_id", "receiver", "seq", "type", "body", "created_at"))
+_OUTBOX = Insert.into("outbox", ("topic", "key", "value", "headers", "created_at"))
 
 
 class Outgoing(NamedTuple):
@@ -71,6 +58,10 @@ class Outgoing(NamedTuple):
     message: Message
     envelope: Envelope
     deliver: tuple[str, ...]
+
+
+Numbers = list[dict[str, int]]
+"""For each event, the number it gets in each of its receivers' feeds."""
 
 
 def outgoing(emitted: Emitted, *, source: str, now: datetime) -> Outgoing:
@@ -87,43 +78,43 @@ def outgoing(emitted: Emitted, *, source: str, now: datetime) -> Outgoing:
 
 
 async def flush(
-    conn: AsyncConnection,
-    bulk: BulkWriter,
+    tx: Transaction,
     bindings: Sequence[Binding[Any]],
     work: Work,
     events: Sequence[Outgoing],
-) -> None:
+) -> Numbers:
     """Write rows, timers, feed and outbox of a batch into its transaction."""
     for binding in bindings:
-        await _write_rows(conn, bulk, binding, work)
-    await _write_timers(conn, bulk, work.armed)
-    numbers = await _number_deliveries(conn, bulk, events)
-    await _write_feed(conn, bulk, events, numbers, work.now)
-    await _write_outbox(conn, bulk, events, numbers, work.now)
+        await _write_rows(tx, binding, work)
+    await _write_timers(tx, work.armed)
+    numbers = await _number_deliveries(tx, events)
+    await _write_feed(tx, events, numbers, work.now)
+    await _write_outbox(tx, events, numbers, work.now)
+    return numbers
 
 
-async def _write_rows(
-    conn: AsyncConnection, bulk: BulkWriter, binding: Binding[Any], work: Work
-) -> None:
+async def _write_rows(tx: Transaction, binding: Binding[Any], work: Work) -> None:
     changes = work.changes(binding)
-    statements = bulk.statements(binding)
+    if not changes:
+        return
+    statements = tx.statements(binding)
     # Deletes and updates first: they may free a unique key that an insert takes.
-    await bulk.execute(conn, statements.delete, changes.deletes)
+    await tx.execute(statements.delete, changes.deletes)
     if changes.updates:
         update = statements.update(frozenset(changes.changed))
-        await bulk.execute(conn, update.sql, [update.pick(values) for values in changes.updates])
-    await bulk.execute(conn, statements.insert, changes.inserts)
+        await tx.execute(update.sql, [update.pick(values) for values in changes.updates])
+    await tx.insert(statements.insert, changes.inserts)
 
 
-async def _write_timers(conn: AsyncConnection, bulk: BulkWriter, armed: Sequence[Armed]) -> None:
+async def _write_timers(tx: Transaction, armed: Sequence[Armed]) -> None:
     if not armed:
         return
-    sqlite = bulk.dialect == "sqlite"
+    sqlite = tx.dialect == "sqlite"
     last = {timer.key: timer for timer in armed}
     cancels = [(key,) for key, timer in sorted(last.items()) if timer.payload is None]
     arms = [_timer_values(timer, sqlite) for _, timer in sorted(last.items()) if timer.payload]
-    await bulk.execute(conn, _SQLITE_CANCEL if sqlite else _PG_CANCEL, cancels)
-    await bulk.execute(conn, _SQLITE_TIMERS if sqlite else _PG_TIMERS, arms)
+    await tx.execute(_SQLITE_CANCEL if sqlite else _PG_CANCEL, cancels)
+    await tx.execute(_SQLITE_TIMERS if sqlite else _PG_TIMERS, arms)
 
 
 def _timer_values(timer: Armed, sqlite: bool) -> Values:
@@ -139,12 +130,7 @@ def _timer_values(timer: Armed, sqlite: bool) -> Values:
     )
 
 
-Numbers = list[dict[str, int]]
-
-
-async def _number_deliveries(
-    conn: AsyncConnection, bulk: BulkWriter, events: Sequence[Outgoing]
-) -> Numbers:
+async def _number_deliveries(tx: Transaction, events: Sequence[Outgoing]) -> Numbers:
     """For each event, the number it gets in each of its receivers' feeds."""
     counts: dict[tuple[str, str], int] = {}
     for event in events:
@@ -153,8 +139,8 @@ async def _number_deliveries(
             counts[key] = counts.get(key, 0) + 1
     if not counts:
         return [{} for _ in events]
-    sql = _SQLITE_HEADS if bulk.dialect == "sqlite" else _PG_HEADS
-    heads = await bulk.query(conn, sql, [(*key, n) for key, n in counts.items()])
+    sql = _SQLITE_HEADS if tx.dialect == "sqlite" else _PG_HEADS
+    heads = await tx.query(sql, [(*key, n) for key, n in counts.items()])
     following = {(shop, receiver): last - counts[shop, receiver] for shop, receiver, last in heads}
     return [_take_numbers(event, following) for event in events]
 
@@ -169,14 +155,9 @@ def _take_numbers(event: Outgoing, following: dict[tuple[str, str], int]) -> dic
 
 
 async def _write_feed(
-    conn: AsyncConnection,
-    bulk: BulkWriter,
-    events: Sequence[Outgoing],
-    numbers: Numbers,
-    now: datetime,
+    tx: Transaction, events: Sequence[Outgoing], numbers: Numbers, now: datetime
 ) -> None:
-    sqlite = bulk.dialect == "sqlite"
-    moment = utc_to_text(now) if sqlite else now
+    moment = utc_to_text(now) if tx.dialect == "sqlite" else now
     rows = [
         (event.envelope.shop_id, receiver, seq, event.envelope.type, body, moment)
         for event, deliveries in zip(events, numbers, strict=True)
@@ -184,23 +165,18 @@ async def _write_feed(
         for body in (event.message.value.decode(),)
         for receiver, seq in deliveries.items()
     ]
-    await bulk.execute(conn, _SQLITE_FEED if sqlite else _PG_FEED, rows)
+    await tx.insert(_FEED, rows)
 
 
 async def _write_outbox(
-    conn: AsyncConnection,
-    bulk: BulkWriter,
-    events: Sequence[Outgoing],
-    numbers: Numbers,
-    now: datetime,
+    tx: Transaction, events: Sequence[Outgoing], numbers: Numbers, now: datetime
 ) -> None:
-    sqlite = bulk.dialect == "sqlite"
-    moment = utc_to_text(now) if sqlite else now
+    moment = utc_to_text(now) if tx.dialect == "sqlite" else now
     rows = [
         (m.topic, m.key, m.value, headers_to_text(m.headers, deliveries), moment)
         for (m, _, _), deliveries in zip(events, numbers, strict=True)
     ]
-    await bulk.execute(conn, _SQLITE_OUTBOX if sqlite else _PG_OUTBOX, rows)
+    await tx.insert(_OUTBOX, rows)
 
 
 def headers_to_text(headers: Sequence[tuple[str, bytes]], deliveries: dict[str, int]) -> str:

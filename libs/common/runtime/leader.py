@@ -14,7 +14,6 @@ from typing import Any
 
 import asyncpg
 import structlog
-from sqlalchemy.engine import make_url
 
 from common.db.database import Database
 from common.runtime.loops import Backoff, Loop
@@ -90,9 +89,8 @@ class Leader(Loop):
         await self.pause(CHECK_SECONDS)
 
     async def _connect(self) -> "asyncpg.Connection[Any]":
-        url = make_url(self._database.url)
         connection: asyncpg.Connection[Any] = await asyncpg.connect(
-            url.set(drivername="postgresql").render_as_string(hide_password=False),
+            self._database.dsn,
             timeout=5,
             command_timeout=CHECK_TIMEOUT_SECONDS,
             server_settings={
@@ -128,7 +126,5 @@ class Leader(Loop):
             loops, self._announcing = sorted(self._announcing), set()
             # A lost notification costs a poll interval, never an event.
             with contextlib.suppress(Exception):
-                async with self._database.write() as conn:
-                    await conn.exec_driver_sql(
-                        "SELECT pg_notify($1, $2)", (self._channel, ",".join(loops))
-                    )
+                async with self._database.transaction() as tx:
+                    await tx.fetch("SELECT pg_notify($1, $2)", self._channel, ",".join(loops))

@@ -121,16 +121,14 @@ class Relay(Loop):
         sqlite = self._database.is_sqlite
         listed: Any = str(aloft) if sqlite else aloft
         sql = _SQLITE_PENDING if sqlite else _PG_PENDING
-        async with self._database.read() as conn:
-            found = await conn.exec_driver_sql(sql, (listed, BATCH_ROWS))
-            return [Pending._make(row) for row in found]
+        async with self._database.quick_read() as tx:
+            return [Pending._make(row) for row in await tx.fetch(sql, listed, BATCH_ROWS)]
 
     async def _fly(self, group: list[Pending]) -> None:
         await self._bus.publish([row.message for row in group])
         rows: list[tuple[Any, ...]] = [(row.position,) for row in group]
-        sqlite = self._database.is_sqlite
-        async with self._database.write() as conn:
-            await self._database.bulk.execute(conn, _SQLITE_DONE if sqlite else _PG_DONE, rows)
+        async with self._database.transaction() as tx:
+            await tx.execute(_SQLITE_DONE if self._database.is_sqlite else _PG_DONE, rows)
         oldest = group[0].created_at
         oldest = text_to_utc(oldest) if isinstance(oldest, str) else oldest
         lag = (self._clock() - oldest).total_seconds()

@@ -95,6 +95,7 @@ class Service:
         self.bus = bus or open_bus(settings, self.name)
         self.database = database or _open_database(settings, self.name)
         self.meters = Meters(self.name)
+        self.feed = Feed(self.database, self.bus, definition.feed_topics)
         self.runner = BatchRunner(
             self.database,
             definition.bindings,
@@ -102,12 +103,12 @@ class Service:
             source=f"kefu/{self.name}",
             clock=clock,
             count=definition.count,
+            show=self.feed.show,
         )
         self.leader = Leader(self.database, self._wake_here)
         self.gate = Gate(
             self.runner, meters=self.meters, batch_size=settings.batch_size, wake=self.wake
         )
-        self.feed = Feed(self.database, self.bus, definition.feed_topics)
         self._loops = {loop.name: loop for loop in self._make_loops()}
         self._started = False
 

@@ -1,9 +1,10 @@
 """Fires what is due: durable rows, armed in the transaction that needed them.
 
-The loop sleeps until the next timer that it knows of, is woken when a commit here arms one, and
-polls besides. A timer's row is deleted in the transaction of its effects, so it fires once; one
-that was moved or cancelled meanwhile is found stale there. A timer whose handler fails backs off
-out of the batch, and becomes a dead letter when it has failed `MAX_ATTEMPTS` times.
+The loop sleeps until the next timer that it knows of, is woken when a commit here arms one that is
+due sooner than its next look, and looks every half second besides. A timer's row is deleted in the
+transaction of its effects, so it fires once; one that was moved or cancelled meanwhile is found
+stale there. A timer whose handler fails backs off out of the batch, and becomes a dead letter when
+it has failed `MAX_ATTEMPTS` times.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from common.bus.port import Record
 from common.clock import Clock
 from common.db.backbone import backbone_tables
 from common.runtime import dead_letters
-from common.runtime.batch import BatchRunner
+from common.runtime.batch import TIMERS_LOOK_EVERY_SECONDS, BatchRunner
 from common.runtime.handlers import Handlers
 from common.runtime.items import Outcome, TimerItem
 from common.runtime.leader import Leader, Wakes
@@ -27,7 +28,6 @@ from common.runtime.loops import Backoff, Loop
 from common.runtime.meters import Meters
 
 MAX_ATTEMPTS = 6
-POLL_SECONDS = 0.5
 FIRST_RETRY_SECONDS = 0.5
 LETTER_TOPIC = "timers"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,9 +85,9 @@ class Timers(Loop):
 
     def _until(self, following: datetime | None) -> float:
         if following is None:
-            return POLL_SECONDS
+            return TIMERS_LOOK_EVERY_SECONDS
         seconds = (following - self._clock()).total_seconds()
-        return min(POLL_SECONDS, max(0.0, seconds))
+        return min(TIMERS_LOOK_EVERY_SECONDS, max(0.0, seconds))
 
     async def fire_due(self) -> tuple[int, datetime | None]:
         """Fire one batch; how many were due, and when the next one is."""

@@ -304,3 +304,6 @@ class Changes(NamedTuple):
     updates: list[Values]
     changed: set[int]
     deletes: list[Values]
+
+    def __bool__(self) -> bool:
+        return bool(self.inserts or self.updates or self.deletes)

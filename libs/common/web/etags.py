@@ -64,7 +64,7 @@ def not_modified(if_none_match: str | None, version: int) -> bool:
     return "*" in offered or etag(version) in offered
 
 
-def _if_match(
+async def _if_match(
     if_match: Annotated[
         str | None,
         Header(alias="If-Match", description="ETag of the version that is changed, or `*`."),

@@ -86,7 +86,7 @@ def page_of(rows: Sequence[T], limit: int, key: Callable[[T], Sequence[Any]]) ->
     return Page(items=items, next_cursor=pack_cursor(key(items[-1])) if more and items else None)
 
 
-def _page_request(
+async def _page_request(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items on the page.")] = (
         DEFAULT_LIMIT
     ),

@@ -68,7 +68,7 @@ def _probes(service: Service) -> Probes:
     return probes
 
 
-def service_of(connection: HTTPConnection) -> Service:
+async def service_of(connection: HTTPConnection) -> Service:
     """The service that an endpoint belongs to."""
     service: Service = connection.app.state.runtime
     return service

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..conversations import Conversation
 from ..models import AgentRow, ConversationRow, DeskRow, table_of
-from ..presence import Agent
 from ..routing import Candidate, Waiting
 from ..shop_settings import ShopSettings
 from .reading import all_of
@@ -28,7 +27,7 @@ class Queue(NamedTuple):
     """The head of one group's queue, and how many wait there."""
 
     group_id: str
-    head: list[Conversation]
+    head: list[Waiting]
 
 
 class Load(NamedTuple):
@@ -56,7 +55,7 @@ def _is_waiting() -> "sa.ColumnElement[bool]":
 
 
 async def rounds_of_routing(conn: AsyncConnection, shop_id: str) -> int:
-    """The shop's fence. Read it before anything else of the snapshot."""
+    """The shop's fence."""
     query = sa.select(DESKS.c.rounds).where(DESKS.c.shop_id == shop_id)
     return (await conn.execute(query)).scalar() or 0
 
@@ -76,11 +75,18 @@ async def queues(
 
 async def _head(
     conn: AsyncConnection, here: "tuple[sa.ColumnElement[bool], ...]", limit: int
-) -> list[Conversation]:
+) -> list[Waiting]:
     table = CONVERSATIONS
     order = (table.c.rank, table.c.queued_at, table.c.conversation_id)
-    query = sa.select(table).where(*here).order_by(*order).limit(limit)
-    return all_of(Conversation, await conn.execute(query))
+    query = sa.select(*_AS_WAITING).where(*here).order_by(*order).limit(limit)
+    return [Waiting(**found._mapping) for found in await conn.execute(query)]
+
+
+# Some hundred rows are read each time somebody comes or goes: only what routing looks at.
+_AS_WAITING = (
+    *(CONVERSATIONS.c[n] for n in Waiting.__struct_fields__ if n != "is_unanswered"),
+    CONVERSATIONS.c.unanswered_since.is_not(None).label("is_unanswered"),
+)
 
 
 async def loads(conn: AsyncConnection, shop_id: str) -> dict[str, Load]:
@@ -95,47 +101,30 @@ async def loads(conn: AsyncConnection, shop_id: str) -> dict[str, Load]:
     return {agent: Load(held, waiting) for agent, held, waiting in await conn.execute(query)}
 
 
-async def present(conn: AsyncConnection, shop_id: str) -> list[Agent]:
-    """Agents who may be given somebody: online, or suspended for their own buyers."""
-    query = sa.select(AGENTS).where(
-        AGENTS.c.shop_id == shop_id, AGENTS.c.presence.in_(("online", "suspended"))
-    )
-    return all_of(Agent, await conn.execute(query))
-
-
-def candidates(agents: list[Agent], held: dict[str, Load]) -> list[Candidate]:
-    """The agents as routing sees them."""
-    nothing = Load(0, 0)
-    return [
-        Candidate(
-            agent_id=agent.agent_id,
-            presence=agent.presence,
-            capacity=agent.capacity,
-            weight=agent.weight,
-            groups=agent.groups,
-            open=held.get(agent.agent_id, nothing).open,
-            unanswered=held.get(agent.agent_id, nothing).unanswered,
-            idle_since=agent.idle_since,
+async def candidates(conn: AsyncConnection, shop_id: str) -> list[Candidate]:
+    """Agents who may be given somebody (online, or suspended for their own buyers), with loads."""
+    table = CONVERSATIONS
+    held = (
+        sa.select(
+            table.c.agent_id,
+            sa.func.count().label("open"),
+            sa.func.count(table.c.unanswered_since).label("unanswered"),
         )
-        for agent in agents
-    ]
-
-
-def waiting_of(conversation: Conversation) -> Waiting:
-    """A conversation as routing sees it."""
-    return Waiting(
-        conversation_id=conversation.conversation_id,
-        group_id=conversation.group_id,
-        rank=conversation.rank,
-        queued_at=conversation.queued_at,
-        waiting_since=conversation.waiting_since,
-        is_unanswered=conversation.unanswered_since is not None,
-        wanted_agent_id=conversation.wanted_agent_id,
-        affinity_agent_id=conversation.affinity_agent_id,
-        affinity_at=conversation.affinity_at,
-        dedicated_agent_id=conversation.dedicated_agent_id,
-        wait_reason=conversation.wait_reason,
+        .where(table.c.shop_id == shop_id, sa.text("state = 'assigned'"))
+        .group_by(table.c.agent_id)
+        .subquery()
     )
+    own = [AGENTS.c[n] for n in Candidate.__struct_fields__ if n not in ("open", "unanswered")]
+    query = (
+        sa.select(
+            *own,
+            sa.func.coalesce(held.c.open, 0).label("open"),
+            sa.func.coalesce(held.c.unanswered, 0).label("unanswered"),
+        )
+        .select_from(AGENTS.outerjoin(held, held.c.agent_id == AGENTS.c.agent_id))
+        .where(AGENTS.c.shop_id == shop_id, AGENTS.c.presence.in_(("online", "suspended")))
+    )
+    return all_of(Candidate, await conn.execute(query))
 
 
 async def served_lately(conn: AsyncConnection, shop_id: str, now: datetime) -> dict[str, int]:

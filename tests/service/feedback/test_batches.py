@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from common.bus.port import Record
 from common.clock import utc_now
 from common.contracts import Envelope, Event, encode
@@ -13,6 +11,7 @@ from common.runtime.items import EventItem
 from feedback.app import SERVICE
 from tests.service.feedback.shop import message, paid, review
 from tests.support.harness import make
+from tests.support.statements import statements
 
 
 def item_of(event: Event) -> EventItem:
@@ -24,17 +23,8 @@ def item_of(event: Event) -> EventItem:
 
 async def statements_of(service: Service, events: list[Event]) -> int:
     """How many statements one batch of these events takes."""
-    seen: list[str] = []
-
-    def note(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
-        seen.append(statement)
-
-    engine = service.database.engine.sync_engine
-    sa.event.listen(engine, "before_cursor_execute", note)
-    try:
+    with statements(service.database) as seen:
         outcomes, _ = await service.runner.run([item_of(event) for event in events])
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", note)
     assert {outcome.status for outcome in outcomes} == {"done"}
     return len(seen)
 

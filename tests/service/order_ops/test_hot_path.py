@@ -1,51 +1,30 @@
 """A batch costs a handful of statements, whatever its size; bad events cost nobody else."""
 
 from pathlib import Path
-from typing import Any
-
-import sqlalchemy as sa
 
 from common.bus.embedded import EmbeddedBus
 from common.contracts import Envelope, Message, ShopOrder, encode
 from common.ids import new_id
-from common.runtime import Service
 from common.runtime.items import CommandItem
 from order_ops.app import SERVICE
 from order_ops.bookkeeping import RecordOrder
 from tests.support.harness import MovableClock, idle, make
 from tests.support.order_examples import TEN, snapshot
 from tests.support.order_shop import Shop
-
-
-def statements_of(service: Service) -> list[str]:
-    """Grows by every statement that the service sends to its database."""
-    seen: list[str] = []
-
-    def note(_conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        seen.append(statement)
-
-    sa.event.listen(service.database.engine.sync_engine, "before_cursor_execute", note)
-    return seen
+from tests.support.statements import statements
 
 
 async def test_a_batch_of_orders_takes_the_same_statements_whatever_its_size(
     tmp_path: Path, database_url: str
 ) -> None:
     service = await make(SERVICE, tmp_path, database_url, clock=MovableClock(TEN))
-    seen = statements_of(service)
     counts = []
     for batch, size in enumerate((5, 100)):
-        seen.clear()
-        outcomes, _ = await service.runner.run(
-            [
-                CommandItem(
-                    RecordOrder(
-                        snapshot=snapshot(order_id=f"o{batch}-{n}", buyer_id=f"b{batch}-{n}")
-                    )
-                )
-                for n in range(size)
-            ]
-        )
+        told = [snapshot(order_id=f"o{batch}-{n}", buyer_id=f"b{batch}-{n}") for n in range(size)]
+        with statements(service.database) as seen:
+            outcomes, _ = await service.runner.run(
+                [CommandItem(RecordOrder(snapshot=one)) for one in told]
+            )
         assert {outcome.status for outcome in outcomes} == {"done"}
         counts.append(len(seen))
     await service.stop()

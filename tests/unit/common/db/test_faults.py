@@ -1,5 +1,7 @@
 """Which database errors are races, which outages, and which a row's own fault."""
 
+import sqlite3
+
 import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -75,6 +77,56 @@ def test_a_value_that_the_driver_cannot_encode_is_the_rows_fault() -> None:
     original = Original("invalid input for query argument $1")
     original.__cause__ = asyncpg.DataError("value out of int32 range")
     assert not is_outage(wrapped(DBAPIError, original))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.UniqueViolationError("duplicate key"),
+        asyncpg.DeadlockDetectedError("deadlock"),
+        asyncpg.SerializationError("could not serialize"),
+        asyncpg.InvalidCachedStatementError("the schema changed"),
+        sqlite3.IntegrityError("UNIQUE constraint failed: tallies.x"),
+    ],
+)
+def test_a_drivers_own_error_tells_a_race(error: Exception) -> None:
+    assert is_race(error)
+    assert not is_outage(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.ConnectionDoesNotExistError("connection was closed"),
+        asyncpg.CannotConnectNowError("the database system is starting up"),
+        asyncpg.AdminShutdownError("terminating connection"),
+        asyncpg.TooManyConnectionsError("sorry, too many clients already"),
+        asyncpg.DiskFullError("no space left on device"),
+        asyncpg.InterfaceError("connection is closed"),
+        sqlite3.OperationalError("database is locked"),
+        sqlite3.OperationalError("database or disk is full"),
+    ],
+)
+def test_a_drivers_own_error_tells_an_outage(error: Exception) -> None:
+    assert is_outage(error)
+    assert not is_race(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.DataError("invalid input for query argument $1"),
+        asyncpg.NotNullViolationError("null value"),
+        OverflowError("value out of int32 range"),
+        UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+        TypeError("'str' object cannot be interpreted as an integer"),
+        sqlite3.IntegrityError("NOT NULL constraint failed: tallies.x"),
+        sqlite3.OperationalError("no such table: tallies"),
+    ],
+)
+def test_what_a_driver_refuses_of_a_row_is_the_rows_fault(error: Exception) -> None:
+    assert not is_outage(error)
+    assert not is_race(error)
 
 
 @pytest.mark.parametrize("state", ["22003", "22021", "23502", "42P01"])
