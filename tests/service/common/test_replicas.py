@@ -80,7 +80,7 @@ async def test_what_a_follower_commits_wakes_the_leaders_loops(pair: Pair) -> No
         wake(loops)
 
     leader.leader._on_wake = note
-    await follower.submit(ArmExpiry("s1", "p1", 60))
+    await follower.submit(ArmExpiry("s1", "p1", 0))
     async with asyncio.timeout(20):
         assert await heard.get() == "timers"
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from common.bus.embedded import EmbeddedBus
 from common.runtime import Service
-from common.runtime.items import TimerItem
+from common.runtime.items import CommandItem, TimerItem
 from common.runtime.timers import MAX_ATTEMPTS, Timers, page
 from tests.support.harness import MovableClock, make
 from tests.support.tally.reading import count_of, rows, size_of
@@ -229,3 +229,11 @@ async def test_after_downtime_all_that_is_due_fires_oldest_first_in_batches(
     await service.stop()
     assert isinstance(service.bus, EmbeddedBus)
     await service.bus.close()
+
+
+async def test_only_a_timer_that_is_due_before_the_next_look_wakes_the_loop(rig: Rig) -> None:
+    """The loop looks twice a second anyway; being woken for each timer was most of its work."""
+    service, _, _ = rig
+    soon, later = (CommandItem(ArmExpiry("s1", f"p{s}", s)) for s in (0.2, 0.8))
+    assert (await service.runner.run([soon]))[1] == ["timers"]
+    assert (await service.runner.run([later]))[1] == []
