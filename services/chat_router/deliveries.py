@@ -20,7 +20,7 @@ from .messages import Message
 
 log = structlog.get_logger(__name__)
 
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.25
 
 
 class Deliveries:

@@ -10,6 +10,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -22,6 +23,7 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 from aiokafka.helpers import create_ssl_context
+from aiokafka.partitioner import murmur2
 
 from common.bus.port import GroupInUse, Lag, OnRevoked, Position, Record, require_fit
 from common.contracts.envelope import Message
@@ -93,6 +95,7 @@ class KafkaBus:
                     max_request_size=2 * 1024 * 1024,
                     request_timeout_ms=self._request_timeout_ms,
                     metadata_max_age_ms=60_000,
+                    partitioner=_partition_of,
                 )
                 try:
                     await producer.start()
@@ -322,6 +325,16 @@ def _security(settings: Settings) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.kafka_username
         options["sasl_plain_password"] = settings.kafka_password.get_secret_value()
     return options
+
+
+# A key has many events, and hashing it takes as long as sending one.
+_hash_of = lru_cache(maxsize=16_384)(murmur2)
+
+
+def _partition_of(key: bytes, partitions: Sequence[int], _available: Sequence[int]) -> int:
+    """Where every Kafka client puts a key: murmur2, without its sign."""
+    number: int = _hash_of(key) & 0x7FFFFFFF
+    return partitions[number % len(partitions)]
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:

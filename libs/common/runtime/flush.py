@@ -51,6 +51,9 @@ RETURNING shop_id, receiver, last_seq
 _FEED = Insert.into("feed", ("shop_id", "receiver", "seq", "type", "body", "created_at"))
 _OUTBOX = Insert.into("outbox", ("topic", "key", "value", "headers", "created_at"))
 
+_encode_pairs = msgspec.json.Encoder().encode
+_decode_pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
+
 
 class Outgoing(NamedTuple):
     """An event encoded for the bus, before its feed numbers are known."""
@@ -184,10 +187,9 @@ def headers_to_text(headers: Sequence[tuple[str, bytes]], deliveries: dict[str, 
     pairs = [(name, value.decode()) for name, value in headers]
     if deliveries:
         pairs.append(("ce_deliveries", format_deliveries(deliveries)))
-    return msgspec.json.encode(pairs).decode()
+    return _encode_pairs(pairs).decode()
 
 
 def headers_from_text(text: str) -> list[tuple[str, bytes]]:
     """The inverse of `headers_to_text`."""
-    pairs: list[tuple[str, str]] = msgspec.json.decode(text, type=list[tuple[str, str]])
-    return [(name, value.encode()) for name, value in pairs]
+    return [(name, value.encode()) for name, value in _decode_pairs(text)]
