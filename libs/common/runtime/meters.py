@@ -55,12 +55,14 @@ class Meters:
 
     def fired(self, items: Sequence[TimerItem], outcomes: Sequence[Outcome], now: Any) -> None:
         """Count timers by kind and outcome, and how late they were."""
-        for item, outcome in zip(items, outcomes, strict=True):
-            kind = type(item.message).__name__
-            metrics.TIMERS_FIRED.add(service=self.service, timer=kind, outcome=outcome.status)
-            if outcome.status == "done":
-                late = (now - item.due_at).total_seconds()
-                metrics.TIMER_LATENESS_SECONDS.record(late, service=self.service)
+        pairs = list(zip(items, outcomes, strict=True))
+        tally = Tally((type(item.message).__name__, outcome.status) for item, outcome in pairs)
+        for (kind, status), count in tally.items():
+            metrics.TIMERS_FIRED.add(count, service=self.service, timer=kind, outcome=status)
+        metrics.TIMER_LATENESS_SECONDS.record_all(
+            ((now - i.due_at).total_seconds() for i, o in pairs if o.status == "done"),
+            service=self.service,
+        )
 
     def relayed(self, topics: Sequence[str], lag_seconds: float) -> None:
         """Count events that reached the bus."""

@@ -6,7 +6,7 @@ Before `setup_metrics` counting is a no-op.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
@@ -140,8 +140,13 @@ class Histogram(Metric[Observing]):
 
     def record(self, value: float, /, **labels: str) -> None:
         """Count one `value`; below zero, as clocks may have it, counts as zero."""
+        self.record_all((value,), **labels)
+
+    def record_all(self, values: Iterable[float], /, **labels: str) -> None:
+        """Count many values of one series."""
         if (series := self.series(labels)) is not None:
-            series.observe(value if value > 0 else 0.0)
+            for value in values:
+                series.observe(value if value > 0 else 0.0)
 
     def _new(self, registry: "CollectorRegistry") -> Any:
         from prometheus_client import Histogram as Exposed
