@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         None, description="postgresql://user:password@host/name; unset: a SQLite file per service."
     )
     db_pool_size: int = Field(
-        8, ge=1, le=200, description="Database connections per service process."
+        8, ge=5, le=200, description="Database connections per service process."
     )
     bus: str = Field(
         "embedded", description="`embedded`, or kafka://host:port,host:port for a Kafka cluster."

@@ -263,7 +263,7 @@ async def whole(
     """The four services in this process, behind a real server; SQLite unless a URL is given."""
     if database_url is not None and not database_url.startswith("sqlite"):
         settings["database_url"] = database_url
-    configured = Settings(home=home, db_pool_size=4, **(NO_LIMITS | settings))
+    configured = Settings(home=home, db_pool_size=5, **(NO_LIMITS | settings))
     composition = Composition(configured)
     await composition.migrate()
     composition.seeded = True  # tests make their shops themselves

@@ -48,7 +48,7 @@ class Database:
     is locked`.
     """
 
-    def __init__(self, url: str, service: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, service: str, *, pool_size: int = 8) -> None:
         self.url = url
         self.service = service
         self.is_sqlite = url.startswith("sqlite")
