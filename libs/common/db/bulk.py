@@ -1,7 +1,7 @@
 """The texts of bulk statements: one per table and batch on either database.
 
 PostgreSQL takes each column as one array (`unnest`), so that a statement's text never depends
-on the number of rows, and rows to be inserted by COPY; SQLite takes `executemany`, and keys as
+on the number of rows, and many rows to be inserted by COPY; SQLite takes `executemany`, and keys as
 one JSON array. `transaction.py` runs them.
 """
 
@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from common.db.binding import Binding, Index, Values
+import sqlalchemy as sa
+
+from common.db.binding import Binding, Index, Values, pg_type_of
 
 
-def _unnest(types: Iterable[str]) -> str:
+def _unnest(types: Iterable[str], first: int = 1) -> str:
     # JSON arrays travel as text and are cast one by one: the driver has no array codec for json.
-    casts = (
-        f"${n}::{'text' if kind == 'json' else kind}[]" for n, kind in enumerate(types, start=1)
-    )
+    casts = (f"${n}::{'text' if kind == 'json' else kind}[]" for n, kind in enumerate(types, first))
     return f"unnest({', '.join(casts)})"
 
 
@@ -29,15 +29,28 @@ class Insert(NamedTuple):
 
     table: str
     columns: tuple[str, ...]
+    types: tuple[str, ...]
     sqlite: str
-    """The statement on SQLite; on PostgreSQL rows are copied in."""
+    """The statement on SQLite."""
 
     @classmethod
-    def into(cls, table: str, columns: Sequence[str]) -> "Insert":
+    def into(cls, table: sa.Table, columns: Sequence[str]) -> "Insert":
         """An insert of these columns; the others get their defaults."""
         marks = ", ".join("?" for _ in columns)
-        sqlite = f'INSERT INTO "{table}" ({_quoted(columns)}) VALUES ({marks})'
-        return cls(table, tuple(columns), sqlite)
+        types = tuple(pg_type_of(table.columns[name]) for name in columns)
+        sqlite = f'INSERT INTO "{table.name}" ({_quoted(columns)}) VALUES ({marks})'
+        return cls(table.name, tuple(columns), types, sqlite)
+
+    def postgres(self, first: int) -> str:
+        """The statement on PostgreSQL for rows as arrays, parameters numbered from `first`."""
+        picked = ", ".join(
+            f'v."{name}"::json' if kind == "json" else f'v."{name}"'
+            for name, kind in zip(self.columns, self.types, strict=True)
+        )
+        columns, source = _quoted(self.columns), _unnest(self.types, first)
+        return (
+            f'INSERT INTO "{self.table}" ({columns}) SELECT {picked} FROM {source} AS v({columns})'
+        )
 
 
 class Update(NamedTuple):
@@ -56,7 +69,7 @@ class Statements:
         self.table = f'"{binding.table.name}"'
         self.names = [spec.name for spec in binding.columns]
         self.types = {spec.name: spec.pg_type for spec in binding.columns}
-        self.insert = Insert.into(binding.table.name, self.names)
+        self.insert = Insert.into(binding.table, self.names)
         self.delete = self._delete()
         self._key_positions = [self.names.index(n) for n in binding.key]
         self._updates: dict[frozenset[int], Update] = {}

@@ -16,6 +16,8 @@ import msgspec
 from common.db.binding import Binding, Values
 from common.db.bulk import Insert, StatementBook, Statements
 
+FEW_ROWS = 50
+
 Note = Callable[[str], None]
 """Is told each statement that a transaction sends."""
 
@@ -37,8 +39,11 @@ class Transaction(Protocol):
         """One statement that answers rows, for all of `rows` as its input; [] without input."""
         ...
 
-    async def insert(self, into: Insert, rows: Sequence[Values]) -> None:
-        """Insert rows with values in the order of the insert's columns."""
+    async def insert(self, *inserts: tuple[Insert, Sequence[Values]]) -> None:
+        """Insert rows into tables that have nothing to do with one another.
+
+        Values stand in the order of the insert's columns.
+        """
         ...
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Sequence[Any]]:
@@ -77,13 +82,31 @@ class PostgresTransaction:
         """See `Transaction`."""
         return await self.fetch(sql, *_columns_as_arrays(rows)) if rows else []
 
-    async def insert(self, into: Insert, rows: Sequence[Values]) -> None:
-        """See `Transaction`. COPY costs half the time of the quickest INSERT, on both sides."""
-        if rows:
+    async def insert(self, *inserts: tuple[Insert, Sequence[Values]]) -> None:
+        """See `Transaction`.
+
+        Many rows are copied in: that costs half the time of the quickest INSERT, on both sides.
+        A few go in one statement for all tables: that is one wait for the server, not two a table.
+        """
+        given = [(into, rows) for into, rows in inserts if rows]
+        if 0 < sum(len(rows) for _, rows in given) <= FEW_ROWS:
+            await self._insert_few(given)
+            return
+        for into, rows in given:
             self._note(f"COPY {into.table}")
             await self._connection.copy_records_to_table(
                 into.table, records=rows, columns=into.columns
             )
+
+    async def _insert_few(self, given: Sequence[tuple[Insert, Sequence[Values]]]) -> None:
+        statements: list[str] = []
+        parameters: list[list[Any]] = []
+        for into, rows in given:
+            statements.append(into.postgres(len(parameters) + 1))
+            parameters.extend(_columns_as_arrays(rows))
+        *others, last = statements
+        beside = ", ".join(f"insert_{n} AS ({sql})" for n, sql in enumerate(others))
+        await self.fetch(f"WITH {beside} {last}" if others else last, *parameters)
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Sequence[Any]]:
         """See `Transaction`."""
@@ -122,9 +145,10 @@ class SqliteTransaction:
         """See `Transaction`."""
         return await self.fetch(sql, msgspec.json.encode(rows).decode()) if rows else []
 
-    async def insert(self, into: Insert, rows: Sequence[Values]) -> None:
+    async def insert(self, *inserts: tuple[Insert, Sequence[Values]]) -> None:
         """See `Transaction`."""
-        await self.execute(into.sqlite, rows)
+        for into, rows in inserts:
+            await self.execute(into.sqlite, rows)
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Sequence[Any]]:
         """See `Transaction`."""

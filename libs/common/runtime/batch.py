@@ -15,9 +15,11 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from common.clock import Clock
 from common.contracts import Event
+from common.db.backbone import backbone_tables
 from common.db.binding import Binding, Values
 from common.db.bulk import Insert
 from common.db.database import Database
@@ -53,9 +55,13 @@ _SQLITE_ANSWERS = """
 SELECT i.scope, i.key, i.body_hash, i.answer FROM json_each(?) AS k CROSS JOIN idempotency AS i
 WHERE i.scope = json_extract(k.value, '$[0]') AND i.key = json_extract(k.value, '$[1]')
 """
-_REMEMBER = Insert.into("idempotency", ("scope", "key", "body_hash", "answer", "created_at"))
+_tables = sa.MetaData()
+backbone_tables(_tables)
+_REMEMBER = Insert.into(
+    _tables.tables["idempotency"], ("scope", "key", "body_hash", "answer", "created_at")
+)
 _RESTORE = Insert.into(
-    "timers",
+    _tables.tables["timers"],
     ("key", "shop_id", "kind", "payload", "due_at", "run_at", "attempts", "traceparent"),
 )
 _TIMER_COLUMNS = ", ".join(_RESTORE.columns)
@@ -175,8 +181,9 @@ class _Batch:
             self._answer_repeats()
             await self._forget_unfinished_events(tx)
             await self._restore_failed_timers(tx)
-            numbers = await flush(tx, self.runner.bindings, self.work, self.events)
-            await self._remember_answers(tx)
+            numbers = await flush(
+                tx, self.runner.bindings, self.work, self.events, (_REMEMBER, self._answers())
+            )
         self._tell(numbers)
         return [outcome or Outcome("done") for outcome in self.outcomes], self._wakes()
 
@@ -275,9 +282,10 @@ class _Batch:
                     else Outcome("refused", error=IdempotencyMismatch())
                 )
 
-    async def _remember_answers(self, tx: Transaction) -> None:
+    def _answers(self) -> list[Values]:
+        """The answers to be remembered under their Idempotency-Keys."""
         moment = self._moment(self.work.now)
-        rows: list[Values] = [
+        return [
             (
                 item.idempotency.scope,
                 item.idempotency.key,
@@ -291,7 +299,6 @@ class _Batch:
             and outcome
             and outcome.status == "done"
         ]
-        await tx.insert(_REMEMBER, rows)
 
     # -- loading ----------------------------------------------------------------------------
 
@@ -349,7 +356,7 @@ class _Batch:
             and outcome.status in ("failed", "again")
             and item.key in self.fenced
         ]
-        await tx.insert(_RESTORE, rows)
+        await tx.insert((_RESTORE, rows))
 
     # -- handling ---------------------------------------------------------------------------
 

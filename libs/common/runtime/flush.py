@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
+import sqlalchemy as sa
 
 from common.contracts import Envelope, Message, encode
 from common.contracts.deliveries import format_deliveries
+from common.db.backbone import backbone_tables
 from common.db.binding import Binding, Values
 from common.db.bulk import Insert
 from common.db.transaction import Transaction
@@ -48,8 +50,12 @@ FROM json_each(?) AS v WHERE true
 ON CONFLICT (shop_id, receiver) DO UPDATE SET last_seq = feed_heads.last_seq + excluded.last_seq
 RETURNING shop_id, receiver, last_seq
 """
-_FEED = Insert.into("feed", ("shop_id", "receiver", "seq", "type", "body", "created_at"))
-_OUTBOX = Insert.into("outbox", ("topic", "key", "value", "headers", "created_at"))
+_tables = sa.MetaData()
+backbone_tables(_tables)
+_FEED = Insert.into(
+    _tables.tables["feed"], ("shop_id", "receiver", "seq", "type", "body", "created_at")
+)
+_OUTBOX = Insert.into(_tables.tables["outbox"], ("topic", "key", "value", "headers", "created_at"))
 
 _encode_pairs = msgspec.json.Encoder().encode
 _decode_pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
@@ -85,28 +91,35 @@ async def flush(
     bindings: Sequence[Binding[Any]],
     work: Work,
     events: Sequence[Outgoing],
+    answers: tuple[Insert, Sequence[Values]],
 ) -> Numbers:
-    """Write rows, timers, feed and outbox of a batch into its transaction."""
-    for binding in bindings:
-        await _write_rows(tx, binding, work)
+    """Write rows, timers, feed, outbox and answers of a batch into its transaction."""
+    await _write_rows(tx, bindings, work)
     await _write_timers(tx, work.armed)
     numbers = await _number_deliveries(tx, events)
-    await _write_feed(tx, events, numbers, work.now)
-    await _write_outbox(tx, events, numbers, work.now)
+    moment = utc_to_text(work.now) if tx.dialect == "sqlite" else work.now
+    await tx.insert(
+        (_FEED, _feed_rows(events, numbers, moment)),
+        (_OUTBOX, _outbox_rows(events, numbers, moment)),
+        answers,
+    )
     return numbers
 
 
-async def _write_rows(tx: Transaction, binding: Binding[Any], work: Work) -> None:
-    changes = work.changes(binding)
-    if not changes:
-        return
-    statements = tx.statements(binding)
-    # Deletes and updates first: they may free a unique key that an insert takes.
-    await tx.execute(statements.delete, changes.deletes)
-    if changes.updates:
-        update = statements.update(frozenset(changes.changed))
-        await tx.execute(update.sql, [update.pick(values) for values in changes.updates])
-    await tx.insert(statements.insert, changes.inserts)
+async def _write_rows(tx: Transaction, bindings: Sequence[Binding[Any]], work: Work) -> None:
+    inserts: list[tuple[Insert, Sequence[Values]]] = []
+    for binding in bindings:
+        changes = work.changes(binding)
+        if not changes:
+            continue
+        statements = tx.statements(binding)
+        # Deletes and updates first: they may free a unique key that an insert takes.
+        await tx.execute(statements.delete, changes.deletes)
+        if changes.updates:
+            update = statements.update(frozenset(changes.changed))
+            await tx.execute(update.sql, [update.pick(values) for values in changes.updates])
+        inserts.append((statements.insert, changes.inserts))
+    await tx.insert(*inserts)
 
 
 async def _write_timers(tx: Transaction, armed: Sequence[Armed]) -> None:
@@ -157,29 +170,21 @@ def _take_numbers(event: Outgoing, following: dict[tuple[str, str], int]) -> dic
     return numbers
 
 
-async def _write_feed(
-    tx: Transaction, events: Sequence[Outgoing], numbers: Numbers, now: datetime
-) -> None:
-    moment = utc_to_text(now) if tx.dialect == "sqlite" else now
-    rows = [
+def _feed_rows(events: Sequence[Outgoing], numbers: Numbers, moment: Any) -> list[Values]:
+    return [
         (event.envelope.shop_id, receiver, seq, event.envelope.type, body, moment)
         for event, deliveries in zip(events, numbers, strict=True)
         if deliveries
         for body in (event.message.value.decode(),)
         for receiver, seq in deliveries.items()
     ]
-    await tx.insert(_FEED, rows)
 
 
-async def _write_outbox(
-    tx: Transaction, events: Sequence[Outgoing], numbers: Numbers, now: datetime
-) -> None:
-    moment = utc_to_text(now) if tx.dialect == "sqlite" else now
-    rows = [
+def _outbox_rows(events: Sequence[Outgoing], numbers: Numbers, moment: Any) -> list[Values]:
+    return [
         (m.topic, m.key, m.value, headers_to_text(m.headers, deliveries), moment)
         for (m, _, _), deliveries in zip(events, numbers, strict=True)
     ]
-    await tx.insert(_OUTBOX, rows)
 
 
 def headers_to_text(headers: Sequence[tuple[str, bytes]], deliveries: dict[str, int]) -> str:

@@ -36,11 +36,16 @@ async def test_statements_of_a_batch_do_not_depend_on_its_size(chat: Chat) -> No
     await chat.service.stop()  # so that nothing else executes anything
 
     first_of_one = await cost_of(chat, [written("b0", 1)])
-    first_of_many = await cost_of(chat, [written(f"b{n}", 1) for n in range(1, 100)])
+    first_of_some = await cost_of(chat, [written(f"b{n}", 1) for n in range(100, 160)])
+    first_of_many = await cost_of(chat, [written(f"b{n}", 1) for n in range(160, 400)])
     next_of_one = await cost_of(chat, [written("b0", 2)])
-    next_of_many = await cost_of(chat, [written(f"b{n}", 2) for n in range(1, 100)])
+    next_of_some = await cost_of(chat, [written(f"b{n}", 2) for n in range(100, 160)])
+    next_of_many = await cost_of(chat, [written(f"b{n}", 2) for n in range(160, 400)])
 
-    assert len(first_of_one) == len(first_of_many)
-    assert len(next_of_one) == len(next_of_many)
+    assert len(first_of_one) <= len(first_of_some) == len(first_of_many)
+    assert len(next_of_one) <= len(next_of_some) == len(next_of_many)
+    if not chat.service.database.is_sqlite:  # a few rows go into all tables at once
+        assert len(first_of_one) <= 12, first_of_one
+        assert len(next_of_one) <= 7, next_of_one
     assert len(next_of_many) <= 9, next_of_many
     assert len(first_of_many) <= 15, first_of_many

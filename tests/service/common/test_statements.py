@@ -4,10 +4,12 @@ When one of these numbers grows, the hot path has a new round trip: find out why
 the number here.
 """
 
+import re
 from pathlib import Path
 
 import pytest
 
+from common.db.transaction import FEW_ROWS
 from common.runtime import Idempotency
 from common.runtime.items import CommandItem, EventItem, Item, TimerItem
 from common.runtime.timers import page
@@ -20,13 +22,15 @@ from tests.support.tally.service import TALLY, Add, ArmExpiry, Expire
 def gist(statement: str) -> str:
     """What a statement does to which table, whichever way the database takes rows."""
     verb = statement.split()[0]
+    if verb == "WITH":
+        return "INSERT " + " ".join(re.findall(r'INSERT INTO "(\w+)"', statement))
     before_table = {"COPY": "COPY", "INSERT": "INTO", "SELECT": "JOIN"}[verb]
     table = statement.partition(f"{before_table} ")[2].split()[0].strip('"')
     return f"{verb.replace('COPY', 'INSERT')} {table}"
 
 
-@pytest.mark.parametrize("size", [1, 60])
-async def test_events_of_new_rows_cost_six_statements(
+@pytest.mark.parametrize("size", [1, 10, 60, 120])
+async def test_events_of_new_rows_cost_six_statements_or_fewer(
     tmp_path: Path, database_url: str, size: int
 ) -> None:
     async with running(TALLY, tmp_path, database_url, start=False) as service:
@@ -34,18 +38,18 @@ async def test_events_of_new_rows_cost_six_statements(
         with statements(service.database) as seen:
             outcomes, _ = await service.runner.run(items)
         assert {outcome.status for outcome in outcomes} == {"done"}
+        at_once = not service.database.is_sqlite and size * 3 <= FEW_ROWS
         assert [gist(statement) for statement in seen] == [
             "INSERT inbox",
             "SELECT tallies",
             "INSERT tallies",
             "INSERT feed_heads",
-            "INSERT feed",
-            "INSERT outbox",
+            *(["INSERT feed outbox"] if at_once else ["INSERT feed", "INSERT outbox"]),
         ]
 
 
 @pytest.mark.parametrize("size", [1, 60])
-async def test_events_of_known_rows_cost_six_statements(
+async def test_events_of_known_rows_cost_six_statements_or_fewer(
     tmp_path: Path, database_url: str, size: int
 ) -> None:
     async with running(TALLY, tmp_path, database_url, start=False) as service:
@@ -57,7 +61,7 @@ async def test_events_of_known_rows_cost_six_statements(
         await service.runner.run(events(0, 7))
         with statements(service.database) as seen:
             await service.runner.run(events(7, size))
-        assert len(seen) == 6
+        assert len(seen) == (5 if size == 1 and not service.database.is_sqlite else 6)
         assert seen[2].startswith('UPDATE "tallies"')
 
 

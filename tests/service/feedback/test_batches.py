@@ -42,7 +42,7 @@ async def test_a_batch_takes_as_many_statements_whatever_its_size(
 ) -> None:
     service = await make(SERVICE, tmp_path, database_url)
     try:
-        small = await statements_of(service, mixed(0, 2))
+        small = await statements_of(service, mixed(0, 60))
         large = await statements_of(service, mixed(100, 150))
     finally:
         await service.database.close()
