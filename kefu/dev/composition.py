@@ -52,6 +52,7 @@ class Composition:
     @contextlib.asynccontextmanager
     async def _life(self, _app: Starlette) -> AsyncIterator[None]:
         await self.bus.start()
+        await self.bus.dismiss_members()  # the home's lock says that we are alone
         try:
             async with contextlib.AsyncExitStack() as running:
                 # Entered one after the other, left the other way round: the sandbox first.

@@ -244,6 +244,16 @@ class EmbeddedBus:
             )
         return await self.alive(group)
 
+    async def dismiss_members(self) -> None:
+        """Forget every member: for a process that knows to be the only one with this file.
+
+        Whoever is on the list died with an earlier process. Left there until it is missed, it
+        keeps its partitions from their readers, and a process that dies every few seconds would
+        never come to read some of them.
+        """
+        async with self._write, _transaction(self.writer) as db:
+            await db.execute("DELETE FROM members")
+
     async def alive(self, group: str) -> list[str]:
         """The members of a group."""
         found = await self.reader.execute_fetchall(

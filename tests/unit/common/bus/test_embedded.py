@@ -105,3 +105,15 @@ async def test_what_is_older_than_the_topics_retention_is_swept_out(
     member = await bus.subscribe(["kefu.typing"], "g")
     assert [record.value for record in await member.poll(100, 0)] == left
     await member.close()
+
+
+async def test_the_only_process_reads_on_at_once_where_a_killed_one_stopped(
+    bus: EmbeddedBus,
+) -> None:
+    """A member that died is missed after ten seconds; whoever is alone need not wait for that."""
+    await bus.publish([message("x")._replace(key=b"%d" % n) for n in range(40)])
+    await bus.members("g", "killed")
+    await bus.dismiss_members()
+    member = await bus.subscribe(["shop.reviews"], "g")
+    assert len(await member.poll(100, 0)) == 40
+    await member.close()
