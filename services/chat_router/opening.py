@@ -9,7 +9,7 @@ from common.runtime import Work
 
 from .buyers import Buyer
 from .conversations import Conversation
-from .groups import SkillGroup, choose_group
+from .groups import SkillGroup, choose_group, rank_of
 from .messages import Incoming
 from .shop_settings import ShopSettings, is_open_at
 from .storing import store_message
@@ -55,7 +55,7 @@ def new_conversation(incoming: Incoming, buyer: Buyer, work: Work) -> Conversati
         affinity_at=buyer.last_served_at,
         dedicated_agent_id=buyer.dedicated_agent_id,
         order_state=buyer.order_state,
-        rank=-max(buyer.priority, group_priority),
+        rank=rank_of(buyer.priority, group_priority),
         opened_at=work.now,
         queued_at=work.now,
         waiting_since=work.now,

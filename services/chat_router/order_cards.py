@@ -10,7 +10,7 @@ from common.runtime import Need, Work, row, rows
 
 from .buyers import Buyer
 from .conversations import Conversation
-from .groups import SkillGroup, choose_group
+from .groups import SkillGroup, choose_group, rank_of
 from .panel import tell_all
 
 _LIVE = frozenset({"unpaid", "paid", "partly_shipped", "shipped", "signed"})
@@ -151,6 +151,6 @@ def _follow(conversation: Conversation, buyer: Buyer, work: Work) -> None:
         groups = work.all(SkillGroup, "of_shop", conversation.shop_id)
         group_id, group_priority = choose_group(groups, buyer.order_state)
         conversation.group_id = group_id
-        conversation.rank = -max(buyer.priority, group_priority)
+        conversation.rank = rank_of(buyer.priority, group_priority)
         work.after_commit("router")
     tell_all(conversation, buyer, ("order",), work)
