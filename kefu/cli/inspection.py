@@ -138,19 +138,9 @@ def _mark(service: str, letter_id: str, state: str) -> None:
 @timers.command("list")
 def list_timers(service: ServiceOption = None, limit: LimitOption = 100) -> None:
     """List timers, the next due first."""
-    import sqlalchemy as sa
+    from common.runtime.timers import page
 
-    from common.db.backbone import backbone_tables
-
-    tables = sa.MetaData()
-    backbone_tables(tables)
-    table = tables.tables["timers"]
-    query = sa.select(table).order_by(table.c.run_at).limit(limit)
-
-    async def ask(_: str, conn: "AsyncConnection") -> list[sa.Row[tuple[object, ...]]]:
-        return list(await conn.execute(query))
-
-    found = _on_databases(service, ask)
+    found = _on_databases(service, lambda _, conn: page(conn, limit=limit))
     for name, rows in found:
         for timer in rows:
             again = f"  attempt {timer.attempts + 1}" if timer.attempts else ""

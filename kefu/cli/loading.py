@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kefu.cli.failures import FINDINGS, CommandFailed
-from kefu.cli.options import BaseUrl, ShopOption, UrlOverrides, urls_of
-from kefu.cli.playing import JournalOption, ReportOption
+from kefu.cli.options import (
+    BaseUrl,
+    JournalOption,
+    PatienceOption,
+    ReportOption,
+    RunOption,
+    SettleOption,
+    ShopOption,
+    UrlOverrides,
+    urls_of,
+)
 
 if TYPE_CHECKING:
     from kefu.load.festival import Festival
@@ -39,15 +48,9 @@ def load(
     journal: JournalOption = None,
     report: ReportOption = None,
     shop: ShopOption = "demo",
-    patience: Annotated[
-        float, typer.Option(min=1, help="Seconds to wait for a system that is down.")
-    ] = 120.0,
-    settle: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait at the end for what is under way.")
-    ] = 60.0,
-    run: Annotated[
-        str | None, typer.Option(help="Name of the run, part of every id.", show_default="random")
-    ] = None,
+    patience: PatienceOption = 120.0,
+    settle: SettleOption = 60.0,
+    run: RunOption = None,
 ) -> None:
     """Play a festival day against a running system; ends with its figures and a verdict."""
     from common.settings import load_settings

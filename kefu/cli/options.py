@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,21 @@ BaseUrl = Annotated[
 UrlOverrides = Annotated[
     list[str] | None,
     typer.Option("--url", help="One service elsewhere: chat_router=http://127.0.0.1:8101"),
+]
+JournalOption = Annotated[
+    Path | None, typer.Option("--journal", help="Remember here; the same command then goes on.")
+]
+ReportOption = Annotated[Path | None, typer.Option("--report", help="Write the report as JSON.")]
+PatienceOption = Annotated[
+    float, typer.Option("--patience", min=1, help="Seconds to wait for a system that is down.")
+]
+SettleOption = Annotated[
+    float,
+    typer.Option("--settle", min=0, help="Seconds to wait at the end for what is under way."),
+]
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", help="Name of the run, part of every id.", show_default="random"),
 ]
 
 

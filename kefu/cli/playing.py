@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kefu.cli.failures import FINDINGS
-from kefu.cli.options import BaseUrl, ShopOption, UrlOverrides, urls_of
+from kefu.cli.options import (
+    BaseUrl,
+    JournalOption,
+    PatienceOption,
+    ReportOption,
+    RunOption,
+    SettleOption,
+    ShopOption,
+    UrlOverrides,
+    urls_of,
+)
 
 if TYPE_CHECKING:
     from kefu.replay.report import Report
@@ -16,10 +26,6 @@ if TYPE_CHECKING:
 Speed = Annotated[
     float, typer.Option("--speed", min=0, max=10_000, help="Times as fast; 0: as fast as it goes.")
 ]
-JournalOption = Annotated[
-    Path | None, typer.Option("--journal", help="Remember here; the same command then goes on.")
-]
-ReportOption = Annotated[Path | None, typer.Option("--report", help="Write the report as JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,15 +44,9 @@ def replay(
     report: ReportOption = None,
     shop: ShopOption = "demo",
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Dialogues at once.")] = 16,
-    patience: Annotated[
-        float, typer.Option(min=1, help="Seconds to wait for a system that is down.")
-    ] = 120.0,
-    settle: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait at the end for what is under way.")
-    ] = 60.0,
-    run: Annotated[
-        str | None, typer.Option(help="Name of the run, part of every id.", show_default="random")
-    ] = None,
+    patience: PatienceOption = 120.0,
+    settle: SettleOption = 60.0,
+    run: RunOption = None,
 ) -> None:
     """Play a file of dialogues and orders against a running system, and check every message."""
     from common.settings import load_settings

@@ -1,7 +1,8 @@
 """The demo shop: who works there, what it sells, what it answers. Chinese with English beside.
 
 The JSON files beside this module are the shop; `apply` (kefu.seed.apply) puts into a running
-system what its services keep.
+system what its services keep. No service keeps answers or scripts yet: faq and scripts wait for
+the bot and the script library.
 """
 
 import json

@@ -17,10 +17,10 @@ from aftersales.cases import (
     OrderNotKnown,
     StaleRefund,
 )
-from aftersales.commands import SentCommand, send
+from aftersales.commands import SentCommand, answers_present, send
 from aftersales.desk import Desk
 from aftersales.refunds import start_refund
-from aftersales.transitions import agreeing, check
+from aftersales.transitions import agreeing, allowed, check
 from common.contracts import CommandFailed
 from common.errors import InvalidInput, NotFound
 from common.web.etags import ExpectedVersion
@@ -152,17 +152,24 @@ def refuse(desk: Desk, answer: Refuse) -> Case:
 
 
 def refusal_succeeded(desk: Desk, sent: SentCommand) -> None:
-    """The platform took the refusal."""
+    """The platform took the refusal.
+
+    Its answer may come after news of what happened there since: the buyer altered the request,
+    or somebody agreed to it. Then the refusal is history and takes nothing back.
+    """
     case = desk.require(sent.case_id)
     if not case.is_open or case.pending_command_id != sent.command_id:
         return
     case.pending_command_id = None
+    previous = case.state
+    actor = Actor(sent.requested_by, sent.requested_role)
     message, proof = sent.arguments.get("message"), sent.arguments.get("proof_url")
+    if not answers_present(case, sent) or "refuse" not in allowed(case, actor):
+        desk.record(case, "refusal_outdated", actor, str(message), previous=previous)
+        return
     case.refusal_reason = str(message)
     case.refusal_proof_url = str(proof) if proof else None
-    previous = case.state
     desk.enter(case, "seller_refuse_buyer")
-    actor = Actor(sent.requested_by, sent.requested_role)
     desk.record(case, "refuse", actor, case.refusal_reason, previous=previous)
 
 

@@ -76,6 +76,11 @@ def send(
     return sent
 
 
+def answers_present(case: Case, sent: SentCommand) -> bool:
+    """Whether a command was about the request as it stands, and not an earlier version of it."""
+    return sent.arguments.get("refund_version") == case.refund_version
+
+
 def repeat(desk: Desk, timer: CommandOverdue, sent: SentCommand) -> None:
     """Publish an unanswered command once more, under the same id."""
     case = desk.require(sent.case_id)

@@ -167,11 +167,11 @@ def policy_for(
     Of several the one that says most counts, then the newest.
     """
     goods: Goods = "shipped" if shipped else "unshipped"
-    rules: Sequence[DeadlinePolicy]
-    for rules in ([p for p in own if _matches(p, case, goods)],
-                  [p for p in DEFAULTS if _matches(p, case, goods)]):  # fmt: skip
-        if rules:
-            return max(rules, key=_rank)
+    rules: Iterable[DeadlinePolicy]
+    for rules in (own, DEFAULTS):
+        fitting = [rule for rule in rules if _matches(rule, case, goods)]
+        if fitting:
+            return max(fitting, key=_rank)
     return None
 
 

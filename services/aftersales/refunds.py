@@ -5,7 +5,7 @@ either order, both, or repeated; the hold of the case is what makes them one ref
 """
 
 from aftersales.cases import PLATFORM, Actor, Case, OrderNotKnown
-from aftersales.commands import SentCommand, send
+from aftersales.commands import SentCommand, answers_present, send
 from aftersales.desk import Desk
 from aftersales.holds import Hold, parts_of_fact, release, settle, split
 from aftersales.transitions import check
@@ -68,7 +68,9 @@ def refund_failed(desk: Desk, sent: SentCommand, event: CommandFailed) -> None:
         return
     desk.enter(case, _state_after_failure(case))
     case.pending_command_id = None
-    case.blocked_reason = None if event.retryable else event.code
+    # What cannot be paid is the request that was asked for; an altered one has its own deadline.
+    blocks = not event.retryable and answers_present(case, sent)
+    case.blocked_reason = event.code if blocks else None
     why = f"{event.code}: {event.message}"
     desk.record(case, "refund_failed", PLATFORM, why, previous="refunding")
 

@@ -12,6 +12,7 @@ from aftersales.cases import (
     Case,
     CaseAlreadyOpen,
     LineNotInOrder,
+    Origin,
     OverPaid,
 )
 from aftersales.desk import Desk
@@ -51,26 +52,8 @@ def open_requested(desk: Desk, event: ReturnRequested) -> None:
         same.conversation_id = event.conversation_id
         desk.record(same, "requested", actor, event.reason, previous=same.state)
         return
-    case = Case(
-        shop_id=event.shop_id,
-        case_id=new_id(),
-        order_id=event.order_id,
-        line_id=event.line_id,
-        buyer_id=event.buyer_id,
-        conversation_id=event.conversation_id,
-        platform=desk.order.platform or "own",
-        request_id=event.request_id,
-        origin="chat",
-        kind=event.kind,
-        phase=_phase(desk),
-        state_since=desk.now,
-        amount_fen=event.amount_fen,
-        reason=event.reason,
-        description=event.description,
-        goods_received=event.goods_received,
-        opened_at=desk.now,
-        updated_at=desk.now,
-    )
+    case = _new_case(desk, event, event.buyer_id, "chat")
+    case.request_id = event.request_id
     open_checked(desk, case, actor)
 
 
@@ -94,7 +77,13 @@ def open_case(desk: Desk, asked: OpenCase) -> Case:
     _refuse_second(desk, asked)
     if desk.order.known:
         _refuse_too_much(desk, asked)
-    case = Case(
+    case = _new_case(desk, asked, buyer_id, "desk")
+    open_checked(desk, case, asked.actor)
+    return case
+
+
+def _new_case(desk: Desk, asked: ReturnRequested | OpenCase, buyer_id: str, origin: Origin) -> Case:
+    return Case(
         shop_id=asked.shop_id,
         case_id=new_id(),
         order_id=asked.order_id,
@@ -102,7 +91,7 @@ def open_case(desk: Desk, asked: OpenCase) -> Case:
         buyer_id=buyer_id,
         conversation_id=asked.conversation_id,
         platform=desk.order.platform or "own",
-        origin="desk",
+        origin=origin,
         kind=asked.kind,
         phase=_phase(desk),
         state_since=desk.now,
@@ -113,8 +102,6 @@ def open_case(desk: Desk, asked: OpenCase) -> Case:
         opened_at=desk.now,
         updated_at=desk.now,
     )
-    open_checked(desk, case, asked.actor)
-    return case
 
 
 def _buyer_of(desk: Desk, asked: OpenCase) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from common.contracts import CaseCard, OrderCard, OrderState, Platform
+from common.runtime import Work
 
 
 class Buyer(msgspec.Struct, kw_only=True):
@@ -33,3 +34,12 @@ class Buyer(msgspec.Struct, kw_only=True):
     created_at: datetime
     edition: int = 1
     """Rises with every edit of the profile, not with what projections change: the ETag."""
+
+
+def buyer_at(work: Work, shop_id: str, buyer_id: str, platform: Platform) -> Buyer:
+    """The buyer; whoever nobody had heard of yet is added."""
+    buyer = work.get(Buyer, shop_id, buyer_id)
+    if buyer is None:
+        buyer = Buyer(shop_id=shop_id, buyer_id=buyer_id, platform=platform, created_at=work.now)
+        work.add(buyer)
+    return buyer

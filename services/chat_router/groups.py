@@ -29,6 +29,11 @@ class EditedGroup(SkillGroup, kw_only=True):
     """The same row while it is being edited: locked, where messages only read it."""
 
 
+def rank_of(buyer_priority: int, group_priority: int) -> int:
+    """A conversation's rank in the queue: minus the higher of both priorities, ascending."""
+    return -max(buyer_priority, group_priority)
+
+
 def choose_group(groups: Sequence[SkillGroup], order_state: OrderState) -> tuple[str, int]:
     """The id and priority of the group for a buyer with this order situation.
 

@@ -86,7 +86,9 @@ handlers.command(marks.MarkDelivered, needs=marks.needs_to_deliver)(marks.mark_d
 handlers.command(closing.CloseConversation, needs=closing.needs_of, then=closing.needs_buyer)(
     closing.close_conversation
 )
-handlers.command(transfers.TransferConversation, needs=transfers.needs_of)(transfers.transfer)
+handlers.command(
+    transfers.TransferConversation, needs=transfers.needs_of, then=transfers.needs_buyer
+)(transfers.transfer)
 handlers.command(ratings.RateConversation, needs=ratings.needs_of)(ratings.rate)
 handlers.command(returns.RequestReturn, needs=returns.needs_of, then=returns.needs_conversation)(
     returns.request_return

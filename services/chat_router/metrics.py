@@ -5,17 +5,15 @@ from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-import msgspec
+from common.web.types import View
 
 from .response_times import Round, is_counted, seconds
 
 
-class ResponseFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent's figures; `agent_id` None is for rounds of buyers whom nobody had yet.
-
-    `rate_within_3min` (旺旺3分钟响应率) is over the rounds asked 08:00-24:00; `reply_rate`
-    (旺旺回复率) is buyers replied to over buyers received; times are in seconds.
-    """
+class ResponseFigures(View):
+    """One agent's figures; `agent_id` null is for buyers whom nobody had yet. Seconds; shares
+    between 0 and 1. `rounds` and the 3-minute rate (旺旺3分钟响应率) are over rounds asked
+    08:00-24:00 shop time; `reply_rate` (旺旺回复率) is buyers replied to over buyers received."""
 
     agent_id: str | None
     rounds: int

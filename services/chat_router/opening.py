@@ -7,9 +7,9 @@ import msgspec
 from common.ids import new_id
 from common.runtime import Work
 
-from .buyers import Buyer
+from .buyers import Buyer, buyer_at
 from .conversations import Conversation
-from .groups import SkillGroup, choose_group
+from .groups import SkillGroup, choose_group, rank_of
 from .messages import Incoming
 from .shop_settings import ShopSettings, is_open_at
 from .storing import store_message
@@ -55,7 +55,7 @@ def new_conversation(incoming: Incoming, buyer: Buyer, work: Work) -> Conversati
         affinity_at=buyer.last_served_at,
         dedicated_agent_id=buyer.dedicated_agent_id,
         order_state=buyer.order_state,
-        rank=-max(buyer.priority, group_priority),
+        rank=rank_of(buyer.priority, group_priority),
         opened_at=work.now,
         queued_at=work.now,
         waiting_since=work.now,
@@ -91,13 +91,4 @@ def say(conversation: Conversation, text: str, *, source: str, id: str) -> Incom
 def buyer_of(incoming: Incoming, work: Work) -> Buyer:
     """The buyer a message is from or to; a new one is added."""
     assert incoming.buyer_id is not None
-    buyer = work.get(Buyer, incoming.shop_id, incoming.buyer_id)
-    if buyer is None:
-        buyer = Buyer(
-            shop_id=incoming.shop_id,
-            buyer_id=incoming.buyer_id,
-            platform=incoming.platform,
-            created_at=work.now,
-        )
-        work.add(buyer)
-    return buyer
+    return buyer_at(work, incoming.shop_id, incoming.buyer_id, incoming.platform)

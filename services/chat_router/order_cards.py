@@ -8,9 +8,9 @@ import msgspec
 from common.contracts import OrderCard, OrderEvent, OrderState, OrderStatus
 from common.runtime import Need, Work, row, rows
 
-from .buyers import Buyer
+from .buyers import Buyer, buyer_at
 from .conversations import Conversation
-from .groups import SkillGroup, choose_group
+from .groups import SkillGroup, choose_group, rank_of
 from .panel import tell_all
 
 _LIVE = frozenset({"unpaid", "paid", "partly_shipped", "shipped", "signed"})
@@ -86,15 +86,7 @@ def project(event: OrderEvent, work: Work) -> None:
     """Keeps the newest version of the order; shows what changed for the buyer."""
     if not _keep(event, work):
         return
-    buyer = work.get(Buyer, event.shop_id, event.buyer_id)
-    if buyer is None:
-        buyer = Buyer(
-            shop_id=event.shop_id,
-            buyer_id=event.buyer_id,
-            platform=event.platform,
-            created_at=work.now,
-        )
-        work.add(buyer)
+    buyer = buyer_at(work, event.shop_id, event.buyer_id, event.platform)
     state, card = situation(work.all(KnownOrder, "of_buyer", event.shop_id, event.buyer_id))
     if (buyer.order_state, buyer.order_card) == (state, card):
         return
@@ -151,6 +143,6 @@ def _follow(conversation: Conversation, buyer: Buyer, work: Work) -> None:
         groups = work.all(SkillGroup, "of_shop", conversation.shop_id)
         group_id, group_priority = choose_group(groups, buyer.order_state)
         conversation.group_id = group_id
-        conversation.rank = -max(buyer.priority, group_priority)
+        conversation.rank = rank_of(buyer.priority, group_priority)
         work.after_commit("router")
     tell_all(conversation, buyer, ("order",), work)

@@ -9,6 +9,7 @@ from common.web.etags import ExpectedVersion
 
 from .buyers import Buyer
 from .conversations import Conversation
+from .groups import SkillGroup, rank_of
 from .panel import tell_staff
 from .staffing import ANY_VERSION, Edited
 
@@ -28,7 +29,8 @@ class EditBuyer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def needs_of(command: EditBuyer) -> Iterable[Need]:
-    """The buyer and their conversation."""
+    """The groups, for their priorities; the buyer and their conversation."""
+    yield rows(SkillGroup, "of_shop", command.shop_id)
     yield rows(Conversation, "open_of_buyer", command.shop_id, command.buyer_id)
     yield row(Buyer, command.shop_id, command.buyer_id)
 
@@ -43,8 +45,9 @@ def edit_buyer(command: EditBuyer, work: Work) -> Edited:
     else:
         buyer.edition += 1
     _take_over(command, buyer)
+    urgency = {g.group_id: g.priority for g in work.all(SkillGroup, "of_shop", command.shop_id)}
     for conversation in work.all(Conversation, "open_of_buyer", buyer.shop_id, buyer.buyer_id):
-        conversation.rank = min(conversation.rank, -buyer.priority)
+        conversation.rank = rank_of(buyer.priority, urgency.get(conversation.group_id, 0))
         conversation.dedicated_agent_id = buyer.dedicated_agent_id
         tell_staff(conversation, buyer, ("tags",), work)
     return Edited(edition=buyer.edition)

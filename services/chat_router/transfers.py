@@ -8,9 +8,10 @@ from common.contracts import ActorRole, ConversationState, ConversationTransferr
 from common.errors import InvalidInput
 from common.runtime import Need, Work, row
 
+from .buyers import Buyer
 from .conversations import Conversation, is_open, receivers, send_on
 from .errors import AgentNotThere, ConversationClosed
-from .groups import SkillGroup
+from .groups import SkillGroup, rank_of
 from .intake import require_hold
 from .messages import counters
 from .presence import Agent
@@ -46,6 +47,13 @@ def needs_of(command: TransferConversation) -> Iterable[Need]:
     yield row(Conversation, command.shop_id, command.conversation_id)
 
 
+def needs_buyer(command: TransferConversation, work: Work) -> Iterable[Need]:
+    """The buyer, whose own priority counts in the new group as well."""
+    conversation = work.get(Conversation, command.shop_id, command.conversation_id)
+    if conversation is not None and command.to_group_id is not None:
+        yield row(Buyer, command.shop_id, conversation.buyer_id)
+
+
 def transfer(command: TransferConversation, work: Work) -> TransferStarted:
     """Puts the conversation back into the queue with its target, at its original place."""
     conversation = work.require(Conversation, command.shop_id, command.conversation_id)
@@ -61,6 +69,7 @@ def transfer(command: TransferConversation, work: Work) -> TransferStarted:
         to_group_id=command.to_group_id,
         note=command.note,
     )
+    _take_rank(command, conversation, work)
     work.emit(
         _told(command, conversation, from_agent_id, work),
         deliver=receivers(conversation, shop=True, also=(from_agent_id, command.to_agent_id)),
@@ -85,6 +94,15 @@ def _require_target(command: TransferConversation, conversation: Conversation, w
         agent = work.require(Agent, command.shop_id, command.to_agent_id)
         if agent.presence not in ("online", "suspended"):
             raise AgentNotThere
+
+
+def _take_rank(command: TransferConversation, conversation: Conversation, work: Work) -> None:
+    """In another group its priority counts, be it more or less urgent than the one before."""
+    if command.to_group_id is None:
+        return
+    group = work.require(SkillGroup, command.shop_id, command.to_group_id)
+    buyer = work.get(Buyer, command.shop_id, conversation.buyer_id)
+    conversation.rank = rank_of(buyer.priority if buyer else 0, group.priority)
 
 
 def _told(

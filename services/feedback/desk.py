@@ -23,11 +23,10 @@ from feedback.commands import (
     SetPolicy,
     TaskAccepted,
 )
-from feedback.handlers import handlers, keep, review_needs
+from feedback.handlers import collect, handlers, review_needs
 from feedback.items import Item, correct, tagged
 from feedback.policies import FeedbackPolicy, answer_by, policy_of
 from feedback.sources import of_review
-from feedback.tagging import tagged_text, with_rating
 from feedback.tasks import Task, TaskDeadline
 from feedback.taxonomy import current_taxonomy
 
@@ -39,8 +38,7 @@ __all__ = ["handlers"]
 @handlers.command(CollectReview, needs=lambda command: review_needs(command.review))
 def accept_review(command: CollectReview, work: Work) -> ItemAccepted:
     """A review handed in over HTTP: the same as one from the bus."""
-    found = of_review(command.review)
-    item, created = keep(found, with_rating(tagged_text(found.text), found.rating), work)
+    item, created = collect(of_review(command.review), work)
     return ItemAccepted(item_id=item.item_id, created=created)
 
 

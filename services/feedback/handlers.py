@@ -57,8 +57,9 @@ def keep(found: Collected, tagging: Tagging, work: Work) -> tuple[Item, bool]:
     return item, False
 
 
-def _tagging(found: Collected) -> Tagging:
-    return with_rating(tagged_text(found.text), found.rating)
+def collect(found: Collected, work: Work) -> tuple[Item, bool]:
+    """Tag what a source says by its words and stars, and keep it."""
+    return keep(found, with_rating(tagged_text(found.text), found.rating), work)
 
 
 # -- reviews and ratings -------------------------------------------------------------------
@@ -72,8 +73,7 @@ def review_needs(review: ShopReview) -> Iterable[Need]:
 @handlers.on(ShopReview, needs=review_needs)
 def collect_review(review: ShopReview, work: Work) -> None:
     """A review, new or edited, becomes an item."""
-    found = of_review(review)
-    keep(found, _tagging(found), work)
+    collect(of_review(review), work)
 
 
 def _rating_needs(rated: ConversationRated) -> Iterable[Need]:
@@ -85,8 +85,7 @@ def _rating_needs(rated: ConversationRated) -> Iterable[Need]:
 def collect_rating(rated: ConversationRated, work: Work) -> None:
     """A rating of a conversation becomes an item."""
     thread = work.get(Thread, rated.shop_id, rated.conversation_id)
-    found = of_rating(rated, thread.order_id if thread else None)
-    keep(found, _tagging(found), work)
+    collect(of_rating(rated, thread.order_id if thread else None), work)
 
 
 # -- cases ---------------------------------------------------------------------------------
@@ -101,8 +100,7 @@ def _opened_needs(opened: CaseOpened) -> Iterable[Need]:
 def collect_return_reason(opened: CaseOpened, work: Work) -> None:
     """The reason of a return request becomes an item."""
     lines = work.all(SoldLine, "of_order", opened.shop_id, opened.order_id)
-    found = of_return_reason(opened, lines)
-    keep(found, _tagging(found), work)
+    collect(of_return_reason(opened, lines), work)
 
 
 def _closed_case_needs(closed: CaseClosed) -> Iterable[Need]:
@@ -114,8 +112,7 @@ def _closed_case_needs(closed: CaseClosed) -> Iterable[Need]:
 def collect_case(closed: CaseClosed, work: Work) -> None:
     """A closed case becomes an item."""
     lines = work.all(SoldLine, "of_order", closed.shop_id, closed.order_id)
-    found = of_closed_case(closed, lines)
-    keep(found, _tagging(found), work)
+    collect(of_closed_case(closed, lines), work)
 
 
 # -- conversations -------------------------------------------------------------------------

@@ -140,7 +140,13 @@ def planned_time(order: Order, policy: ReminderPolicy, stage: Stage) -> datetime
 
 
 def _applicable(order: Order, policy: ReminderPolicy) -> Iterator[Stage]:
-    """A buyer who paid the deposit is only reminded before the final payment runs out."""
+    """A buyer who paid the deposit is only reminded before the final payment runs out.
+
+    One who has paid it all, or lost the deposit, has nothing left to pay, even while the platform
+    still calls the order unpaid.
+    """
+    if order.step_status in ("final_paid", "forfeited"):
+        return
     for stage in policy.stages:
         if order.step_status != "front_paid" or stage.anchor == "before_close":
             yield stage

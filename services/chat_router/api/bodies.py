@@ -178,7 +178,7 @@ class NewReturn(Body):
     order_id: ExternalId
     line_id: ExternalId | None = None
     kind: RefundKind
-    amount_fen: Fen | None = None
+    amount_fen: Annotated[Fen, Field(ge=1)] | None = None
     reason: Line
     description: Note = ""
     goods_received: bool

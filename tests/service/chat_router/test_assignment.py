@@ -316,6 +316,41 @@ async def test_vip_buyer_goes_first(chat: Chat) -> None:
     assert (await chat.conversation(ids["b1"]))["state"] == "queued"
 
 
+async def test_buyer_who_is_no_vip_any_more_waits_in_turn(chat: Chat) -> None:
+    await chat.supervisor.put("/groups/default", {"name": "默认", "priority": 1})
+    await chat.supervisor.put("/buyers/vip", {"priority": 5})
+    agent = await chat.add_agent("a1", capacity=1)
+    ids = {}
+    for buyer_id in ("b0", "b1", "vip"):
+        ids[buyer_id] = (await chat.buyer(buyer_id).write("你好"))["conversation_id"]
+        chat.clock.advance(seconds=1)
+    await chat.assigned(ids["b0"], "a1")
+
+    await chat.supervisor.put("/buyers/vip", {"priority": 0})
+    await agent.post(f"/conversations/{ids['b0']}/close")
+
+    await chat.assigned(ids["b1"], "a1")
+    assert (await chat.conversation(ids["vip"]))["state"] == "queued"
+
+
+async def test_buyer_handed_to_an_urgent_group_goes_first(chat: Chat) -> None:
+    await chat.supervisor.put("/groups/default", {"name": "默认"})
+    await chat.supervisor.put("/groups/complaints", {"name": "投诉", "priority": 5})
+    agent = await chat.add_agent("a1", capacity=1)
+    ids = {}
+    for buyer_id in ("b0", "b1", "upset"):
+        ids[buyer_id] = (await chat.buyer(buyer_id).write("你好"))["conversation_id"]
+        chat.clock.advance(seconds=1)
+    await chat.assigned(ids["b0"], "a1")
+
+    path = f"/conversations/{ids['upset']}/transfers"
+    await chat.supervisor.post(path, {"to_group_id": "complaints"})
+    await agent.post(f"/conversations/{ids['b0']}/close")
+
+    await chat.assigned(ids["upset"], "a1")
+    assert (await chat.conversation(ids["b1"]))["state"] == "queued"
+
+
 async def test_message_box_is_worked_through_oldest_first_after_opening(chat: Chat) -> None:
     hours = [{"weekday": day, "opens": "09:00", "closes": "22:00"} for day in range(7)]
     await chat.rules(hours=hours, closed_greeting_zh="现在打烊了")

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from common.contracts import (
     CaseClosed,
     CaseOpened,
@@ -296,7 +298,8 @@ async def test_nobody_returns_anothers_order(chat: Chat) -> None:
     assert await chat.seen(ReturnRequested) == []
 
 
-async def test_negative_refund_is_refused(chat: Chat) -> None:
-    answer = await chat.buyer("b1").post("/return_requests", RETURN | {"amount_fen": -1})
+@pytest.mark.parametrize("amount_fen", [-1, 0])
+async def test_return_request_for_no_money_is_refused(chat: Chat, amount_fen: int) -> None:
+    answer = await chat.buyer("b1").post("/return_requests", RETURN | {"amount_fen": amount_fen})
 
     assert answer.status_code == 422

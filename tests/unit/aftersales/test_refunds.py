@@ -124,6 +124,16 @@ def test_an_older_word_of_the_platform_does_not_undo_an_agreement(shop: Shop) ->
     assert (shop.case.state, shop.case.amount_fen) == ("wait_seller_agree", 9_000)
 
 
+def test_a_refund_that_failed_for_an_earlier_request_does_not_block_the_altered_one(
+    shop: Shop,
+) -> None:
+    shop.agree()
+    shop.tell(snapshot(minute=3, refund_version=2, amount_fen=9_000))
+    shop.fail()
+    assert (shop.case.state, shop.case.blocked_reason) == ("wait_seller_agree", None)
+    assert shop.case.deadline_action == "auto_refund"
+
+
 @pytest.mark.parametrize("stale", [{"refund_version": 0}, {"amount_fen": 9_999}])
 def test_agreeing_with_what_the_buyer_has_changed_is_refused(
     shop: Shop, stale: dict[str, Any]
@@ -304,6 +314,27 @@ def test_a_refusal_seen_on_the_platform_first_is_not_refused_twice(shop: Shop) -
     revision = shop.case.revision
     shop.succeed()
     assert (shop.case.state, shop.case.revision) == ("seller_refuse_buyer", revision)
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        {"status": "wait_seller_agree", "refund_version": 2, "amount_fen": 8_000},
+        {"status": "wait_buyer_return_goods"},
+    ],
+    ids=["altered", "agreed_there"],
+)
+def test_a_late_answer_to_a_refusal_does_not_take_the_case_back(
+    shop: Shop, since: dict[str, Any]
+) -> None:
+    shop.refuse()
+    shop.tell(snapshot(minute=5, **since))
+    shop.succeed()
+    assert shop.state() == since["status"]
+    assert shop.case.pending_command_id is None
+    assert shop.case.refusal_reason is None
+    shop.tell(snapshot("seller_refuse_buyer", minute=3))
+    assert shop.state() == since["status"]
 
 
 def test_tmall_takes_no_refusal_without_proof() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.contracts import StepStatus
 from order_ops.buyers import Purchase
 from order_ops.orders import Order
 from order_ops.reminder_policies import (
@@ -206,6 +207,16 @@ def test_after_the_deposit_only_the_last_stage_is_left() -> None:
     assert [r.stage for r in planned(found, policy())] == [3]
     reminders = planned(order(), policy())
     assert decide(found, policy(), reminders, reminders[0].due_at) == Drop(1, "superseded")
+
+
+@pytest.mark.parametrize("step", ["final_paid", "forfeited"])
+def test_an_order_with_nothing_left_to_pay_is_not_reminded_while_it_still_counts_as_unpaid(
+    step: StepStatus,
+) -> None:
+    found = order(step_status=step, paid_fen=5000)
+    assert planned(found, policy()) == []
+    reminders = planned(order(), policy())
+    assert decide(found, policy(), reminders[-1:], reminders[-1].due_at) == Drop(3, "superseded")
 
 
 def test_a_moved_close_moves_the_last_stage_alone() -> None:
