@@ -3,7 +3,7 @@
 from aftersales.cases import SYSTEM, Case, LineNotInOrder, OverPaid
 from aftersales.deadlines import RETRY, CaseDue, CaseNear, due_key, is_current, needs_warning
 from aftersales.desk import Desk, case_event
-from aftersales.refunds import start_refund
+from aftersales.refunds import start_refund, still_to_come
 from aftersales.transitions import agreeing, check
 from common.contracts import CaseDeadlineNear
 
@@ -37,7 +37,7 @@ def end(desk: Desk, timer: CaseDue) -> None:
 
 def _waits_for_order(desk: Desk, case: Case) -> bool:
     pays = case.deadline_action in ("auto_refund", "auto_agree") and agreeing(case) == "refund"
-    return pays and (not desk.order.known or case.amount_fen is None)
+    return pays and bool(still_to_come(desk, case))
 
 
 def _agree(desk: Desk, case: Case) -> None:

@@ -16,11 +16,13 @@ from common.ids import new_id
 def start_refund(desk: Desk, case: Case, actor: Actor, reason: str) -> None:
     """Hold the case's amount and ask the platform to pay it back.
 
-    `OrderNotKnown` before the order has come, `OverPaid` when the amount no longer fits.
+    `OrderNotKnown` before the order and its payment have come, `OverPaid` when the amount no
+    longer fits.
     """
     target = check(case, "refund", actor)
-    if not desk.order.known or case.amount_fen is None:
-        raise OrderNotKnown(f"order {case.order_id} has not arrived from the order book")
+    if missing := still_to_come(desk, case):
+        raise OrderNotKnown(f"{missing} {case.order_id} has not arrived from the order book")
+    assert case.amount_fen is not None
     parts = split(case.amount_fen, case.line_id, desk.order, desk.holds)
     sent = send(
         desk, case, "refund_agree", actor,
@@ -41,6 +43,19 @@ def start_refund(desk: Desk, case: Case, actor: Actor, reason: str) -> None:
     previous = case.state
     desk.enter(case, target)
     desk.record(case, "refund", actor, reason, previous=previous)
+
+
+def still_to_come(desk: Desk, case: Case) -> str:
+    """What a refund has to wait for, in words; empty when nothing is missing.
+
+    Who asks for money back has paid: where the order says otherwise, the platform's request
+    overtook the payment on its way through the order book.
+    """
+    if not desk.order.known or case.amount_fen is None:
+        return "order"
+    if desk.order.status == "unpaid" and not desk.order.paid_fen:
+        return "the payment of order"
+    return ""
 
 
 def refund_succeeded(desk: Desk, sent: SentCommand, event: CommandSucceeded) -> None:

@@ -16,7 +16,7 @@ from aftersales.cases import (
     StaleRefund,
 )
 from aftersales.commands import REPEAT_AT_MOST, wait_before_repeat
-from common.contracts import CaseClosed
+from common.contracts import CaseClosed, OrderUnpaid
 from common.errors import Forbidden, NotFound, PreconditionFailed
 from common.web.etags import ExpectedVersion
 
@@ -193,6 +193,18 @@ def test_an_agreement_waits_for_the_order(shop: Shop) -> None:
     with pytest.raises(OrderNotKnown):
         shop.agree()
     shop.tell(paid_order())
+    shop.agree()
+    assert shop.state() == "refunding"
+
+
+def test_an_agreement_waits_for_the_payment_too(shop: Shop) -> None:
+    """The platform's request may overtake the payment on its way through the order book."""
+    shop = Shop()
+    shop.tell(paid_order(OrderUnpaid, status="unpaid", paid_fen=0))
+    shop.tell(snapshot())
+    with pytest.raises(OrderNotKnown, match="payment"):
+        shop.agree()
+    shop.tell(paid_order(version=2))
     shop.agree()
     assert shop.state() == "refunding"
 
