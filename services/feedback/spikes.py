@@ -125,7 +125,7 @@ def _p_values(streams: Sequence[Stream], laws: Sequence[_Law], rules: SpikeRules
 
 
 def prior_rates(streams: Iterable[Stream], rules: SpikeRules) -> dict[str, float]:
-    """Complaints per order of each tag over all products: what to expect of a new product."""
+    """Complaints per order of each tag over its streams: what to expect of a new product."""
     hits: dict[str, float] = {}
     orders: dict[str, float] = {}
     for stream in streams:

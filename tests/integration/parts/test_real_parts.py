@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import pytest
@@ -15,6 +15,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.parts import KafkaNode, PartUnavailable, PostgresNode
 from tests.parts.kafka import QUICK_RETURN
+from tests.parts.node import Node
+
+N = TypeVar("N", bound=Node)
 
 
 @asynccontextmanager
@@ -28,18 +31,15 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
 
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresNode]:
-    node = PostgresNode(fsync=False, own=True)
-    try:
-        node.start()
-    except PartUnavailable as reason:
-        pytest.skip(str(reason))
-    yield node
-    node.close()
+    yield from started(PostgresNode(fsync=False, own=True))
 
 
 @pytest.fixture
 def own_kafka() -> Iterator[KafkaNode]:
-    node = KafkaNode(own=True, settings=QUICK_RETURN)
+    yield from started(KafkaNode(own=True, settings=QUICK_RETURN))
+
+
+def started(node: N) -> Iterator[N]:
     try:
         node.start()
     except PartUnavailable as reason:
