@@ -8,6 +8,7 @@ import typer
 
 from kefu.cli.failures import UNAVAILABLE, CommandFailed
 from kefu.services import SERVICE_NAMES, build_service, require_service
+from kefu.starting import loading
 
 if TYPE_CHECKING:
     from common.settings import Settings
@@ -28,9 +29,10 @@ def register(app: typer.Typer) -> None:
 
 def dev(port: PortOption = None, home: HomeOption = None) -> None:
     """Run all four services on this machine: SQLite files, embedded bus, one port."""
-    from common.settings import load_settings
-    from kefu.dev.server import run
-    from kefu.serving import run_async
+    with loading():
+        from common.settings import load_settings
+        from kefu.dev.server import run
+        from kefu.serving import run_async
 
     quiet = {
         name: value
@@ -59,12 +61,14 @@ def serve(
 
 
 async def _serve(name: str, settings: "Settings") -> None:
-    from common.web.serving import service_app
     from kefu.listening import listen
     from kefu.serving import serve as serve_app
 
     try:
-        app = service_app(build_service(name, settings))
+        with loading():
+            from common.web.serving import service_app
+
+            app = service_app(build_service(name, settings))
     except ValueError as wrong:
         raise CommandFailed(str(wrong)) from wrong
     with listen(settings.host, settings.port) as bound:

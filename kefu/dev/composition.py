@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route
 
 from common.auth.verifiers import build_verifier
 from common.bus.embedded import EmbeddedBus
+from common.db.migrate import migrate
 from common.runtime.service import Service
 from common.settings import Settings
 from common.web.app import product_version
@@ -47,7 +48,8 @@ class Composition:
     async def migrate(self) -> None:
         """Brings every schema up to date."""
         for service in self.services.values():
-            await service.migrate()
+            made_of = service.definition
+            await migrate(service.database, made_of.migrations, metadata=made_of.metadata)
 
     @contextlib.asynccontextmanager
     async def _life(self, _app: Starlette) -> AsyncIterator[None]:

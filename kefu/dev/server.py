@@ -2,6 +2,8 @@
 
 import sys
 
+from httpx import ASGITransport
+
 from common.settings import Settings
 from kefu.cli.failures import UNAVAILABLE, CommandFailed
 from kefu.dev.banner import banner
@@ -12,6 +14,7 @@ from kefu.replay.http import Urls
 from kefu.seed import DEMO_SHOP
 from kefu.seed.apply import apply_seed
 from kefu.serving import serve
+from kefu.starting import loading
 from kefu.tokens import Issuer
 
 
@@ -24,11 +27,14 @@ async def run(settings: Settings) -> None:
             base_url = address_of(bound)
             lock.describe(base_url)
             issuer = Issuer(settings, DEMO_SHOP, create=True)
-            composition = Composition(settings)
+            with loading():
+                composition = Composition(settings)
             await composition.migrate()
 
             async def ready() -> None:
-                await apply_seed(Urls(base_url), issuer)
+                # Through the same API, but not through the port: a client of sockets would first
+                # load its stack and every certificate authority there is, to talk to itself.
+                await apply_seed(Urls(base_url), issuer, ASGITransport(composition.app))
                 composition.seeded = True
                 sys.stdout.write(banner(base_url, issuer) + "\n")
                 sys.stdout.flush()

@@ -85,7 +85,14 @@ class Outage:
 class Http:
     """The one HTTP client of a replay, for all its people."""
 
-    def __init__(self, urls: Urls, *, patience: float, connections: int = 50) -> None:
+    def __init__(
+        self,
+        urls: Urls,
+        *,
+        patience: float,
+        connections: int = 50,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self.urls = urls
         self.outage = Outage()
         self.patience = patience
@@ -93,6 +100,7 @@ class Http:
             timeout=TIMEOUT_SECONDS,
             limits=httpx.Limits(max_connections=connections),
             trust_env=False,
+            transport=transport,
         )
 
     async def close(self) -> None:

@@ -6,6 +6,8 @@ only where the system has none (`If-Match: "0"`).
 
 from typing import Any
 
+from httpx import AsyncBaseTransport
+
 from kefu.replay.http import Http, RefusedByApi, Urls
 from kefu.seed import people, seed_file
 from kefu.tokens import Issuer
@@ -15,9 +17,11 @@ PATIENCE_SECONDS = 30.0
 TAKEN = 412
 
 
-async def apply_seed(urls: Urls, issuer: Issuer) -> list[str]:
-    """Makes what is missing; says what it made."""
-    http = Http(urls, patience=PATIENCE_SECONDS)
+async def apply_seed(
+    urls: Urls, issuer: Issuer, transport: AsyncBaseTransport | None = None
+) -> list[str]:
+    """Makes what is missing; says what it made. `transport` leads to a system in this process."""
+    http = Http(urls, patience=PATIENCE_SECONDS, transport=transport)
     token = issuer.token(people("supervisor")[0]["id"], "supervisor")
     try:
         made = [await _put(http, service, path, token, body) for service, path, body in _wanted()]

@@ -1,6 +1,7 @@
 """Holds a service's migrations, models, structs and handlers against one another."""
 
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from common.runtime import ServiceDefinition
 
 @contextlib.asynccontextmanager
 async def migrated(
-    definition: ServiceDefinition, tmp_path: Path, url: str
+    definition: ServiceDefinition, tmp_path: Path, url: str | None
 ) -> AsyncIterator[Database]:
     """The database of a service, brought to its newest schema."""
     database = Database(database_url(url, tmp_path, definition.name), definition.name)
@@ -58,6 +59,23 @@ def _types_differ(
 
 def _ours(_item: Any, name: str | None, kind: str, _reflected: bool, _compared: Any) -> bool:
     return not (kind == "table" and name == "alembic_version")
+
+
+async def written(definition: ServiceDefinition, folder: Path, *, from_models: bool) -> list[str]:
+    """Every line of the schema and every row of a new SQLite file, whoever made it.
+
+    `from_models` made it at once, else it went through the whole chain.
+    """
+    database = Database(database_url(None, folder, definition.name), definition.name)
+    metadata = definition.metadata if from_models else None
+    try:
+        await migrate(database, definition.migrations, metadata=metadata)
+    finally:
+        await database.close()
+    with contextlib.closing(sqlite3.connect(folder / f"{definition.name}.db")) as file:
+        lines = "\n".join(file.iterdump()).splitlines()
+    # Text of any length is text, and the order of two constraints says nothing.
+    return sorted(line.strip(" \t,").replace(" VARCHAR", " TEXT") for line in lines)
 
 
 async def tables(database: Database) -> set[str]:

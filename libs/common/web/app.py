@@ -84,7 +84,9 @@ def create_app(
     app.state.service = service
     app.state.probes = probes
     for router in (*routers, probe_routes(probes)):
-        app.include_router(router)
+        # Not `include_router`: it builds every route a second time, with all its dependencies and
+        # models, to apply what is said at the inclusion. Here nothing is.
+        app.router.routes.extend(router.routes)
     install_problem_handlers(app)
     app.add_middleware(
         Edge, service=service, limits=Limits.by(settings), unavailable_on=unavailable_on

@@ -7,7 +7,10 @@ that what passes here passes there.
 
 import re
 from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
 from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -87,6 +90,18 @@ AwareDatetime = Annotated[
         description="RFC 3339 with an offset; answered in UTC.", examples=["2026-03-08T10:10:15Z"]
     ),
 ]
+
+
+def is_time_zone(name: str) -> bool:
+    """Whether this is a name of the IANA database, such as Asia/Shanghai."""
+    return name in _listed_zones() or name in available_timezones()
+
+
+@cache
+def _listed_zones() -> frozenset[str]:
+    # One file of names; `available_timezones` opens the file of every zone there is, 30 ms of
+    # the loop for each rule that is written.
+    return frozenset((files("tzdata") / "zones").read_text("utf-8").split())
 
 
 class Body(BaseModel):

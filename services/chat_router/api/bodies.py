@@ -6,7 +6,17 @@ from pydantic import Field, StringConstraints, model_validator
 
 from common.contracts import MessageKind, OrderState, Platform, Presence, RefundKind
 from common.contracts.content import CONTENT_FIELD
-from common.web.types import AwareDatetime, Body, ExternalId, Fen, Line, ShopId, Text, Uuid
+from common.web.types import (
+    AwareDatetime,
+    Body,
+    ExternalId,
+    Fen,
+    Line,
+    ShopId,
+    Text,
+    Uuid,
+    is_time_zone,
+)
 
 Url = Annotated[
     str,
@@ -163,9 +173,7 @@ class ShopRules(Body):
 
     @model_validator(mode="after")
     def _known_zone(self) -> Self:
-        from zoneinfo import available_timezones
-
-        if self.timezone not in available_timezones():
+        if not is_time_zone(self.timezone):
             raise ValueError("timezone is not a name of the IANA database, such as Asia/Shanghai")
         return self
 

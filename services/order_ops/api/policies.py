@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from common.web.etags import IfMatch, etag, not_modified
 from common.web.serving import RunningService
-from common.web.types import Body, Fen, Line, Text, View
+from common.web.types import Body, Fen, Line, Text, View, is_time_zone
 
 from .. import store
 from ..reminder_policies import (
@@ -30,7 +30,7 @@ _DAY_SECONDS = 86_400
 
 
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
+    if not is_time_zone(name):
         raise ValueError("not a time zone such as Asia/Shanghai")
     ZoneInfo(name)
     return name

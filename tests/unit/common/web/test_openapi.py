@@ -188,3 +188,14 @@ def test_without_a_token_no_input_gets_through(unlimited: FastAPI, method: str, 
 def test_the_fuzzer_finds_what_fails(unlimited: FastAPI) -> None:
     with pytest.raises((FailureGroup, ServerError)):
         fuzz(unlimited, "/broken/{cause}", "get", GenerationMode.POSITIVE)
+
+
+def test_a_route_is_served_as_its_router_built_it_and_not_built_again() -> None:
+    router = APIRouter(prefix="/v1")
+
+    @router.get("/more", dependencies=[public()])
+    async def more() -> Response:
+        return Response()
+
+    app = create_app("Demo", "demo", Settings(), routers=[router], verifier=RefuseAll())
+    assert any(served is router.routes[0] for served in app.routes)
