@@ -245,6 +245,7 @@ async def test_the_policy_is_changed_by_whoever_read_its_last_edition(shop: Shop
     assert now.headers["ETag"] == winner.headers["ETag"] != read.headers["ETag"]
     assert (await put(None)).status_code == 428
     assert (await put("*", quiet_from="25:00")).status_code == 422
+    assert (await put("*", quiet_from="1\u0663:00")).status_code == 422  # an Arabic digit
     assert (await put("*", time_zone="Mars/Phobos")).status_code == 422
     doubled = [body["stages"][0], body["stages"][0]]
     assert (await put("*", stages=doubled)).status_code == 422

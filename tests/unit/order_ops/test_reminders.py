@@ -1,10 +1,10 @@
 """OO2: which reminder goes out next, and why one does not."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.contracts import StepStatus
@@ -250,13 +250,20 @@ def test_the_holdout_share_is_kept_and_stable() -> None:
     assert held == [n for n in range(5000) if in_holdout(rules, f"order-{n}")]
 
 
-@given(st.datetimes(min_value=datetime(2026, 1, 1), max_value=datetime(2027, 1, 1)), st.text())  # noqa: DTZ001
+@given(
+    moment=st.datetimes(min_value=datetime(2026, 1, 1), max_value=datetime(2027, 1, 1)),  # noqa: DTZ001
+    order_id=st.text(),
+    quiet_from=st.times(),
+    quiet_until=st.times(),
+    open_hours=st.integers(1, 72),
+)
+@example(datetime(2026, 1, 1, 5), "o1", time(8, 5), time(8), 72)  # noqa: DTZ001
 def test_nothing_is_carried_into_quiet_hours_or_past_the_close(
-    moment: datetime, order_id: str
+    moment: datetime, order_id: str, quiet_from: time, quiet_until: time, open_hours: int
 ) -> None:
-    rules = policy()
+    rules = policy(quiet_from=f"{quiet_from:%H:%M}", quiet_until=f"{quiet_until:%H:%M}")
     moment = moment.replace(tzinfo=TEN.tzinfo)
-    closes_at = moment + timedelta(hours=9)
+    closes_at = moment + timedelta(hours=open_hours)
     found = carried(rules, moment, order_id, closes_at)
     if found is not None:
         assert not is_quiet(rules, found)
