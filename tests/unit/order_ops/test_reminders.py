@@ -284,6 +284,26 @@ def test_the_text_names_goods_money_and_hours() -> None:
     assert text == "轻薄羽绒外套 等 2 件|385.00|2"
 
 
+@pytest.mark.parametrize(
+    "rules, closes_at, now, until",
+    [
+        ({}, at(days=2), TEN, at(minutes=30)),
+        ({}, at(days=2), at(hours=11, minutes=50), at(hours=12)),
+        ({"quiet_from": "00:00", "quiet_until": "00:00"}, at(days=2), at(hours=11, minutes=50),
+         at(hours=12, minutes=20)),
+        ({}, at(minutes=10), TEN, at(minutes=10)),
+        ({}, None, TEN, at(minutes=30)),
+    ],
+    ids=["given_up", "quiet", "never_quiet", "closed", "no_close"],
+)  # fmt: skip
+def test_a_reminder_may_be_written_until_the_night_the_close_or_its_being_given_up(
+    rules: dict[str, Any], closes_at: datetime | None, now: datetime, until: datetime
+) -> None:
+    found, shop = order(closes_at=closes_at), policy(**rules)
+    reminder = planned(found, shop)[0]
+    assert due_event(found, shop, reminder, "message", now).valid_until == until
+
+
 def test_the_due_event_carries_one_key_per_order_and_stage() -> None:
     found, rules = order(), policy()
     reminder = planned(found, rules)[1]
