@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from common.errors import PreconditionFailed
 from common.runtime import Work
+from common.web.etags import ExpectedVersion
 
 Anchor = Literal["after_creation", "before_close"]
 PLACEHOLDERS = ("{title}", "{amount}", "{hours_left}")
@@ -138,10 +138,10 @@ class PolicyTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetReminderPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Replaces a shop's policy if its edition is among `expected` (None: whatever it is)."""
+    """Replaces a shop's policy if its edition is `expected`."""
 
     shop_id: str
-    expected: frozenset[int] | None
+    expected: ExpectedVersion
     terms: PolicyTerms
     actor: str
 
@@ -154,8 +154,7 @@ def set_policy(command: SetReminderPolicy, work: Work) -> ReminderPolicy:
     """
     current = work.get(EditedPolicy, command.shop_id)
     edition = current.edition if current is not None else 0
-    if command.expected is not None and edition not in command.expected:
-        raise PreconditionFailed("The reminder policy was changed meanwhile.")
+    command.expected.check(edition)
     fields = {name: getattr(command.terms, name) for name in command.terms.__struct_fields__} | {
         "changed_by": command.actor,
         "changed_at": work.now,

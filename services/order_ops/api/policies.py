@@ -165,7 +165,7 @@ async def put_policy(
     """Replace the shop's reminder policy, naming the edition that it replaces."""
     command = SetReminderPolicy(
         shop_id=caller.shop_id,
-        expected=expected.versions,
+        expected=expected,
         terms=body.terms(),
         actor=caller.subject,
     )

@@ -268,6 +268,8 @@ async def test_the_policy_is_changed_by_whoever_read_its_last_edition(shop: Shop
     now = await shop.call("GET", "/v1/reminder_policies/current")
     assert now.json() == winner.json()
     assert now.headers["ETag"] == winner.headers["ETag"] != read.headers["ETag"]
+    losers = [answer for answer in answers if answer is not winner]
+    assert {answer.headers.get("ETag") for answer in losers} == {now.headers["ETag"]}
     assert (await put(None)).status_code == 428
     assert (await put("*", quiet_from="25:00")).status_code == 422
     assert (await put("*", quiet_from="1\u0663:00")).status_code == 422  # an Arabic digit
