@@ -52,9 +52,19 @@ def open_requested(desk: Desk, event: ReturnRequested) -> None:
         same.conversation_id = event.conversation_id
         desk.record(same, "requested", actor, event.reason, previous=same.state)
         return
+    why_not = _asked_already(desk, event)
     case = _new_case(desk, event, event.buyer_id, "chat")
     case.request_id = event.request_id
-    open_checked(desk, case, actor)
+    open_checked(desk, case, actor, why_not)
+
+
+def _asked_already(desk: Desk, event: ReturnRequested) -> str | None:
+    """Why a request is one too many: what was asked for twice must not be paid twice."""
+    for case in desk.cases:
+        same_line = (case.line_id, case.buyer_id) == (event.line_id, event.buyer_id)
+        if case.is_open and same_line:
+            return "该商品已有进行中的售后单 / the line has an open case already"
+    return None
 
 
 def _is_same_request(case: Case, event: ReturnRequested) -> bool:
@@ -136,9 +146,9 @@ def _phase(desk: Desk) -> RefundPhase:
     return "aftersale" if desk.order.status == "finished" else "onsale"
 
 
-def open_checked(desk: Desk, case: Case, actor: Actor) -> None:
+def open_checked(desk: Desk, case: Case, actor: Actor, why_not: str | None = None) -> None:
     """Open a case, held against its order if that is known; it may be turned down at once."""
-    why = _checked(desk, case)
+    why = _checked(desk, case) or why_not
     desk.open(case, actor, case.reason)
     if why is not None:
         _turn_down(desk, case, why)

@@ -5,7 +5,6 @@ Handed-back conversations keep their original place in the queue.
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
 
 import msgspec
 
@@ -18,6 +17,7 @@ from .presence import (
     GraceOver,
     PresenceReason,
     PresenceTimeout,
+    grace_ends_at,
     move_to,
     new_agent,
     presence_on_connecting,
@@ -103,6 +103,7 @@ def set_presence(command: SetPresence, work: Work) -> PresenceKept:
     agent.last_seen_at = work.now
     change(agent, presence, command.reason, work)
     if presence == "offline":
+        agent.left_at = None  # signed off: nothing but a word of theirs brings them back
         release(agent, work)
     else:
         watch(agent, settings, work)
@@ -201,9 +202,9 @@ def notice_silence(timer: PresenceTimeout, work: Work) -> None:
         return
     agent.left_at = work.now
     change(agent, "offline", "heartbeat_lost", work)
-    over_at = work.now + timedelta(seconds=settings.grace_seconds)
     over = GraceOver(shop_id=agent.shop_id, agent_id=agent.agent_id)
-    work.arm(f"grace:{agent.shop_id}:{agent.agent_id}", over_at, over)
+    key = f"grace:{agent.shop_id}:{agent.agent_id}"
+    work.arm(key, grace_ends_at(agent, settings), over)
 
 
 def end_grace(timer: GraceOver, work: Work) -> None:
@@ -214,8 +215,10 @@ def end_grace(timer: GraceOver, work: Work) -> None:
 
 
 def sweep(command: SweepAgent, work: Work) -> Swept:
-    """The safety net behind the timers: nobody who is gone keeps a buyer."""
+    """The safety net behind the timers: nobody who is gone for good keeps a buyer."""
     agent = work.get(Agent, command.shop_id, command.agent_id)
     if agent is None or agent.presence != "offline":
+        return Swept(handed_back=0)
+    if work.now < grace_ends_at(agent, settings_of(work, command.shop_id)):
         return Swept(handed_back=0)
     return Swept(handed_back=release(agent, work))

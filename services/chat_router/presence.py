@@ -101,3 +101,10 @@ def presence_on_connecting(agent: Agent) -> Presence:
 def silence_ends_at(agent: Agent, settings: ShopSettings) -> datetime:
     """When an agent who is not heard of any more counts as gone."""
     return agent.last_seen_at + timedelta(seconds=settings.heartbeat_timeout_seconds)
+
+
+def grace_ends_at(agent: Agent, settings: ShopSettings) -> datetime:
+    """When the conversations of an agent who is gone go on: at once if they signed off."""
+    if agent.left_at is None:
+        return agent.presence_at
+    return agent.left_at + timedelta(seconds=settings.grace_seconds)

@@ -50,9 +50,12 @@ def needs_the_thread(event: ReminderDue, work: Work) -> Iterable[Need]:
 
 
 def remind(event: ReminderDue, work: Work) -> None:
-    """Writes to the buyer, or hints to the agent; neither if the order is not unpaid any more."""
+    """Writes to the buyer, or hints to the agent; neither if the order is not unpaid any more, nor
+    when it is too late: nobody is woken because we were down in the evening."""
     order = work.get(KnownOrder, event.shop_id, event.order_id)
     if order is not None and order.status != "unpaid":
+        return
+    if event.valid_until is not None and work.now >= event.valid_until:
         return
     if event.sent_by == "message":
         take_in(text_of(event), work)

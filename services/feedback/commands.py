@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from common.contracts import OwnerRole, Sentiment, ShopReview, TaskOutcome
+from common.web.etags import ExpectedVersion
 from feedback.spikes import SpikeRules, Verdict
 from feedback.tasks import Evidence, Proof
 
@@ -114,17 +115,17 @@ class RecordProof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """A shop's new policy, in place of one of `if_versions` (None: of whatever holds)."""
+    """A shop's new policy, in place of the `expected` one."""
 
     shop_id: str
     deadline_hours: dict[OwnerRole, int]
     proof_days: int
     rules: SpikeRules
     by: str
-    if_versions: frozenset[int] | None
+    expected: ExpectedVersion
 
 
 class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
-    """The version that now holds."""
+    """The edition that now holds: the new ETag."""
 
-    version: int
+    edition: int

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from common.errors import NotFound, PreconditionFailed
+from common.errors import NotFound
 from common.ids import new_id
 from common.runtime import Need, Work, row, rows
 from feedback import alarms, tasks
@@ -217,15 +217,18 @@ def record_proof(command: RecordProof, work: Work) -> TaskAccepted:
 
 @handlers.command(SetPolicy, needs=lambda c: (row(FeedbackPolicy, c.shop_id),))
 def set_policy(command: SetPolicy, work: Work) -> PolicySet:
-    """Replace the policy that the caller looked at; version 0 is the default policy."""
+    """Replace the policy that the caller looked at; edition 0 is the default policy.
+
+    The edition is raised here and not when the row is saved, so that the second of two changes
+    in one batch is refused as well.
+    """
     policy = work.get(FeedbackPolicy, command.shop_id)
-    version = policy.version if policy else 0
-    if command.if_versions is not None and version not in command.if_versions:
-        raise PreconditionFailed("the policy has changed since it was read")
+    command.expected.check(policy.edition if policy else 0)
     if policy is None:
-        policy = FeedbackPolicy(shop_id=command.shop_id, version=1)
+        policy = FeedbackPolicy(shop_id=command.shop_id)
         work.add(policy)
     policy.deadline_hours, policy.proof_days = command.deadline_hours, command.proof_days
     policy.rules = command.rules
     policy.changed_by, policy.changed_at = command.by, work.now
-    return PolicySet(version=version + 1)
+    policy.edition += 1
+    return PolicySet(edition=policy.edition)

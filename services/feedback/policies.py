@@ -17,7 +17,10 @@ DEADLINE_HOURS: dict[OwnerRole, int] = {
 
 
 class FeedbackPolicy(msgspec.Struct, kw_only=True):
-    """One shop's policy; a shop without a row of its own has the defaults."""
+    """One shop's policy; a shop without a row of its own has the defaults.
+
+    `edition` counts the changes (the ETag); 0 is the default that nobody has set.
+    """
 
     shop_id: str
     deadline_hours: dict[OwnerRole, int] = msgspec.field(
@@ -27,7 +30,9 @@ class FeedbackPolicy(msgspec.Struct, kw_only=True):
     rules: SpikeRules = SpikeRules()
     changed_by: str = "system"
     changed_at: datetime | None = None
+    edition: int = 0
     version: int = 0
+    """Of the row: counted when it is saved, so that a batch's edits are one."""
 
 
 def policy_of(stored: FeedbackPolicy | None, shop_id: str) -> FeedbackPolicy:

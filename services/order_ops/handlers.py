@@ -83,10 +83,13 @@ def conversation_opened(event: ConversationOpened, work: Work) -> None:
 
 @handlers.on(MessageReceived, needs=_buyer)
 def message_received(event: MessageReceived, work: Work) -> None:
-    """The buyer is still there. A message left out of hours is no live chat."""
+    """The buyer is still there. A message left out of hours is no live chat: nobody is there to
+    take a hint, whatever the opening of its conversation said."""
+    buyer = buyer_of(work, event.shop_id, event.buyer_id)
     if event.state in ("queued", "assigned"):
-        buyer = buyer_of(work, event.shop_id, event.buyer_id)
         chat_opened(buyer, event.conversation_id, event.received_at)
+    else:
+        chat_closed(buyer, event.conversation_id)
 
 
 @handlers.on(ConversationClosed, needs=_buyer)

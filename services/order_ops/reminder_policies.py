@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from common.errors import PreconditionFailed
 from common.runtime import Work
+from common.web.etags import ExpectedVersion
 
 Anchor = Literal["after_creation", "before_close"]
 PLACEHOLDERS = ("{title}", "{amount}", "{hours_left}")
@@ -138,10 +138,10 @@ class PolicyTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetReminderPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Replaces a shop's policy if its edition is among `expected` (None: whatever it is)."""
+    """Replaces a shop's policy if its edition is `expected`."""
 
     shop_id: str
-    expected: frozenset[int] | None
+    expected: ExpectedVersion
     terms: PolicyTerms
     actor: str
 
@@ -154,8 +154,7 @@ def set_policy(command: SetReminderPolicy, work: Work) -> ReminderPolicy:
     """
     current = work.get(EditedPolicy, command.shop_id)
     edition = current.edition if current is not None else 0
-    if command.expected is not None and edition not in command.expected:
-        raise PreconditionFailed("The reminder policy was changed meanwhile.")
+    command.expected.check(edition)
     fields = {name: getattr(command.terms, name) for name in command.terms.__struct_fields__} | {
         "changed_by": command.actor,
         "changed_at": work.now,
@@ -214,12 +213,14 @@ def carried(
 ) -> datetime | None:
     """A moment outside of quiet hours: itself, or one next morning; None if the order closes first.
 
-    The mornings' reminders are spread, but never past the close of an order that closes soon.
+    The mornings' reminders are spread, but never past the close of an order that closes soon, nor
+    into the next quiet hours of a shop that reminds for some minutes a day only.
     """
     if not is_quiet(policy, moment):
         return moment
-    morning = _next_morning(policy, moment)
-    spread = float(MORNING_SPREAD_SECONDS)
+    morning = _next(policy.quiet_until, policy, moment)
+    evening = _next(policy.quiet_from, policy, morning)
+    spread = min(MORNING_SPREAD_SECONDS, (evening - morning).total_seconds())
     if closes_at is not None:
         if closes_at <= morning:
             return None
@@ -228,11 +229,19 @@ def carried(
     return morning + timedelta(seconds=int(spread * place))
 
 
-def _next_morning(policy: ReminderPolicy, moment: datetime) -> datetime:
+def quiet_begins(policy: ReminderPolicy, moment: datetime) -> datetime | None:
+    """The next time after a moment at which quiet hours begin; None for a shop without any."""
+    if policy.quiet_from == policy.quiet_until:
+        return None
+    return _next(policy.quiet_from, policy, moment)
+
+
+def _next(clock: str, policy: ReminderPolicy, moment: datetime) -> datetime:
+    """The next time after a moment at which the shop's clock shows HH:MM."""
     zone = ZoneInfo(policy.time_zone)
     local = moment.astimezone(zone)
-    end = time.fromisoformat(policy.quiet_until)
-    morning = datetime.combine(local.date(), end, tzinfo=zone)
-    if morning <= local:
-        morning = datetime.combine(local.date() + timedelta(days=1), end, tzinfo=zone)
-    return morning.astimezone(moment.tzinfo)
+    shown = time.fromisoformat(clock)
+    found = datetime.combine(local.date(), shown, tzinfo=zone)
+    if found <= local:
+        found = datetime.combine(local.date() + timedelta(days=1), shown, tzinfo=zone)
+    return found.astimezone(moment.tzinfo)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from common.contracts import OrderLine, ReminderDue, ReminderMode
 
 from .orders import Order
-from .reminder_policies import ReminderPolicy
+from .reminder_policies import ReminderPolicy, quiet_begins
 from .reminders import Reminder
 
 TITLE_LENGTH = 40
@@ -29,8 +29,16 @@ def due_event(
         text=reminder_text(stage.text if stage else "", order, now),
         amount_fen=order.amount_due_fen,
         closes_at=order.closes_at,
+        valid_until=_valid_until(order, policy, now),
         idempotency_key=f"{order.order_id}:{reminder.stage}",
     )
+
+
+def _valid_until(order: Order, policy: ReminderPolicy, now: datetime) -> datetime:
+    """When it is too late to write it: at night, after the close, or once it is given up here."""
+    given_up = now + timedelta(seconds=policy.acknowledge_seconds)
+    ends = (given_up, quiet_begins(policy, now), order.closes_at)
+    return min(end for end in ends if end is not None)
 
 
 def reminder_text(template: str, order: Order, now: datetime) -> str:

@@ -1,6 +1,6 @@
 """Roles, and the principal that a verified token stands for."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -39,6 +39,16 @@ INCLUDES: dict[Role, frozenset[Role]] = {
 }
 """A role and every role whose work it may do as well."""
 
+_HIGHEST_FIRST = (
+    Role.SYSTEM,
+    Role.ADMIN,
+    Role.SUPERVISOR,
+    Role.OPERATIONS,
+    Role.SENIOR_AGENT,
+    Role.AGENT,
+    Role.BUYER,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -55,6 +65,10 @@ class Principal:
         if Role.SYSTEM in self.roles:
             return "system"
         return "buyer" if self.roles <= {Role.BUYER} else "staff"
+
+    def acting_as(self, among: Container[Role] = frozenset(Role)) -> Role:
+        """The highest role held, of those that count: what is done is done, and told, in it."""
+        return next(role for role in _HIGHEST_FIRST if role in self.roles and role in among)
 
     def may_act_as(self, roles: Iterable[Role]) -> bool:
         """Whether one of the roles held is, or includes, one of `roles`."""

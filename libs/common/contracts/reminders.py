@@ -46,12 +46,17 @@ StopReason = Literal[
             "text": "亲,您拍下的外套还没有付款哦,今天付款今天发货。",
             "amount_fen": 38500,
             "closes_at": "2025-06-02T02:20:00Z",
+            "valid_until": "2025-06-01T03:10:00Z",
             "idempotency_key": "260100001:1",
         }
     ],
 )
 class ReminderDue(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """`idempotency_key` is `order_id:stage`: whatever is repeated, one stage is sent once."""
+    """`idempotency_key` is `order_id:stage`: whatever is repeated, one stage is sent once.
+
+    From `valid_until` on it must not be written any more: quiet hours begin, the order closes, or
+    the sender has given it up.
+    """
 
     reminder_id: Id
     order_id: Id
@@ -63,6 +68,7 @@ class ReminderDue(Event, frozen=True, kw_only=True, omit_defaults=True):
     text: Text
     amount_fen: Fen
     closes_at: Time | None = None
+    valid_until: Time | None = None
     idempotency_key: Annotated[str, Meta(min_length=1, max_length=160)]
 
 

@@ -8,7 +8,6 @@ from aftersales import store
 from aftersales.cases import Actor, Case
 from common.auth.guards import requires
 from common.auth.principal import Principal, Role
-from common.contracts import ActorRole
 from common.errors import NotFound
 from common.runtime import Service
 from common.web.types import Uuid
@@ -23,21 +22,13 @@ Supervisor = Annotated[Principal, requires(Role.SUPERVISOR)]
 
 CaseId = Annotated[Uuid, Path(description="A case of the shop.")]
 
-_HIGHEST_FIRST: tuple[ActorRole, ...] = (
-    "admin",
-    "supervisor",
-    "senior_agent",
-    "agent",
-    "operations",
-    "system",
-    "buyer",
-)
+_ACTING = frozenset(Role) - {Role.OPERATIONS}
+"""Operations only look on: who is an agent as well acts as one."""
 
 
 def actor_of(caller: Principal) -> Actor:
-    """The caller as the history names them, in the highest role they hold."""
-    role = next(name for name in _HIGHEST_FIRST if Role(name) in caller.roles)
-    return Actor(caller.subject, role)
+    """The caller as the history names them, in the highest role in which they may act."""
+    return Actor(caller.subject, caller.acting_as(_ACTING).value)
 
 
 async def case_seen_by(caller: Principal, service: Service, case_id: str) -> Case:

@@ -28,20 +28,10 @@ AgentId = Annotated[ExternalId, Path(description="An agent.")]
 GroupId = Annotated[ExternalId, Path(description="A skill group.")]
 BuyerId = Annotated[ExternalId, Path(description="A buyer.")]
 
-_HIGHEST_FIRST = (
-    Role.SYSTEM,
-    Role.ADMIN,
-    Role.SUPERVISOR,
-    Role.OPERATIONS,
-    Role.SENIOR_AGENT,
-    Role.AGENT,
-    Role.BUYER,
-)
-
 
 def acting_as(caller: Principal) -> ActorRole:
     """The highest role of a caller: events and permissions go by it."""
-    return next(role.value for role in _HIGHEST_FIRST if role in caller.roles)
+    return caller.acting_as().value
 
 
 async def conversation_seen_by(

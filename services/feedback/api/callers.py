@@ -35,8 +35,3 @@ TagName = Annotated[
 ProductPath = Annotated[ExternalId, Path(description="Product id of the platform.")]
 ProductFilter = Annotated[ExternalId | None, Query(description="Only this product.")]
 TagFilter = Annotated[TagName | None, Query(description="Only this tag.")]
-
-
-def acting_role(caller: Principal) -> str:
-    """The role an answer is signed with: the caller's own, the first by name of several."""
-    return min(role.value for role in caller.roles)

@@ -11,7 +11,7 @@ from common.web.etags import IfMatch, etag
 from common.web.serving import RunningService
 from common.web.types import AwareDatetime, Body, View
 from feedback.api.callers import ItemReader, PolicyMaker, Reader
-from feedback.commands import SetPolicy
+from feedback.commands import PolicySet, SetPolicy
 from feedback.judging import policy_of_shop
 from feedback.policies import DEADLINE_HOURS
 from feedback.spikes import SpikeRules
@@ -113,9 +113,9 @@ async def get_policy(caller: Reader, service: RunningService, response: Response
     """Deadlines per department and the rules of the spike test."""
     async with service.database.read() as conn:
         policy = await policy_of_shop(conn, caller.shop_id)
-    response.headers["ETag"] = etag(policy.version)
+    response.headers["ETag"] = etag(policy.edition)
     return PolicyView.model_validate(
-        msgspec.to_builtins(policy) | {"changed_at": policy.changed_at}
+        msgspec.to_builtins(policy) | {"changed_at": policy.changed_at, "version": policy.edition}
     )
 
 
@@ -134,8 +134,8 @@ async def put_policy(
         proof_days=body.proof_days,
         rules=SpikeRules(**body.rules.model_dump()),
         by=caller.subject,
-        if_versions=expected.versions,
+        expected=expected,
     )
-    accepted = PolicyAccepted.model_validate(await service.submit(command))
-    response.headers["ETag"] = etag(accepted.version)
-    return accepted
+    accepted: PolicySet = await service.submit(command)
+    response.headers["ETag"] = etag(accepted.edition)
+    return PolicyAccepted(version=accepted.edition)

@@ -13,7 +13,7 @@ from common.web.pages import Moment, Page, PageQuery, page_of
 from common.web.serving import RunningService
 from common.web.types import AwareDatetime, Body, ExternalId, Text, Uuid, View
 from feedback import store
-from feedback.api.callers import Reader, TagName, acting_role
+from feedback.api.callers import Reader, TagName
 from feedback.commands import AnswerTask, CloseTask, OpenTask
 from feedback.days import shop_day
 from feedback.judging import parts_of, policy_of_shop, proof_of
@@ -187,7 +187,7 @@ async def answer_task(
         task_id=task_id,
         text=body.text,
         by=caller.subject,
-        role=acting_role(caller),
+        role=caller.acting_as().value,
     )
     return TaskAccepted.model_validate(await service.submit(command, key))
 
@@ -207,6 +207,6 @@ async def close_task(
         text=body.answer,
         outcome=body.outcome,
         by=caller.subject,
-        role=acting_role(caller),
+        role=caller.acting_as().value,
     )
     return TaskAccepted.model_validate(await service.submit(command, key))

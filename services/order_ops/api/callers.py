@@ -22,11 +22,3 @@ PolicyReader = Annotated[Principal, requires(Role.AGENT, Role.OPERATIONS, Role.S
 def own_only(caller: Principal) -> str | None:
     """The only buyer whose orders the caller may see; None for the whole shop."""
     return caller.subject if caller.kind == "buyer" else None
-
-
-def acting_role(caller: Principal) -> str:
-    """The highest role a member of staff holds, for the record."""
-    for role in (Role.ADMIN, Role.OPERATIONS, Role.SUPERVISOR, Role.SENIOR_AGENT):
-        if role in caller.roles:
-            return role.value
-    return Role.AGENT.value

@@ -14,7 +14,7 @@ from common.web.types import Body, ExternalId, Text, View
 from .. import store
 from ..memo_desk import MemoAccepted
 from ..memos import MemoState, WriteMemo
-from .callers import Agent, Staff, acting_role
+from .callers import Agent, Staff
 
 router = APIRouter(prefix="/v1", tags=["memos"])
 
@@ -90,7 +90,7 @@ async def post_memo(
         text=body.text or "",
         flag=body.flag,
         author=caller.subject,
-        author_role=acting_role(caller),
+        author_role=caller.acting_as().value,
     )
     accepted: MemoAccepted = await service.submit(command, key)
     return MemoAcceptedView.model_validate(accepted)

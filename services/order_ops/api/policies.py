@@ -38,7 +38,11 @@ def _known_zone(name: str) -> str:
 
 Clock = Annotated[
     str,
-    Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="HH:MM shop time.", examples=["22:00"]),
+    Field(
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        description="HH:MM shop time.",
+        examples=["22:00"],
+    ),
 ]
 Zone = Annotated[str, Field(max_length=64, examples=["Asia/Shanghai"]), AfterValidator(_known_zone)]
 Span = Annotated[int, Field(strict=True, ge=0, le=MAX_SPAN_SECONDS, description="Seconds.")]
@@ -161,7 +165,7 @@ async def put_policy(
     """Replace the shop's reminder policy, naming the edition that it replaces."""
     command = SetReminderPolicy(
         shop_id=caller.shop_id,
-        expected=expected.versions,
+        expected=expected,
         terms=body.terms(),
         actor=caller.subject,
     )

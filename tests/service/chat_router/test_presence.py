@@ -134,6 +134,17 @@ async def test_signing_off_hands_buyers_on_at_once(chat: Chat) -> None:
     await chat.assigned(held, "a2")
 
 
+async def test_agent_who_dropped_off_and_then_signed_off_stays_off(chat: Chat) -> None:
+    """A console left open goes on pinging; only who drops off without a word is brought back."""
+    agent = await chat.add_agent("a1")
+    await gone(chat, "a1")
+    await agent.be("offline")
+
+    await chat.service.submit(Heartbeats(shop_id=SHOP, agent_ids=("a1",)))
+
+    assert await presence_of(chat, "a1") == "offline"
+
+
 async def test_suspended_agent_keeps_buyers_and_gets_no_new_ones(chat: Chat) -> None:
     agent = await chat.add_agent("a1")
     held = (await chat.buyer("b1").write("在吗?"))["conversation_id"]
@@ -169,6 +180,7 @@ async def test_sweeper_finds_what_a_lost_timer_left_behind(chat: Chat) -> None:
     await gone(chat, "a1")
     async with chat.service.database.write() as conn:
         await conn.exec_driver_sql("DELETE FROM timers")
+    chat.clock.advance(seconds=61)
 
     swept: Swept = await chat.service.submit(SweepAgent(shop_id=SHOP, agent_id="a1"))
 
@@ -190,6 +202,20 @@ async def test_who_had_a_buyer_last_is_told_of_the_end_when_nobody_took_over(cha
     async with chat.service.database.read() as conn:
         receivers = {found[0] for found in await conn.exec_driver_sql(told)}
     assert receivers == {"buyer:b1", "agent:a1", "shop"}
+
+
+async def test_sweeper_keeps_the_grace_time_that_the_shop_gives(chat: Chat) -> None:
+    await chat.rules(grace_seconds=600)
+    await chat.add_agent("a1")
+    held = (await chat.buyer("b1").write("在吗?"))["conversation_id"]
+    await chat.assigned(held, "a1")
+    await gone(chat, "a1")
+    chat.clock.advance(seconds=300)
+
+    swept: Swept = await chat.service.submit(SweepAgent(shop_id=SHOP, agent_id="a1"))
+
+    assert swept.handed_back == 0
+    assert (await chat.conversation(held))["agent_id"] == "a1"
 
 
 async def test_sweeper_leaves_those_who_are_there_alone(chat: Chat) -> None:

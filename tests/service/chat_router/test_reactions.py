@@ -1,6 +1,6 @@
 """What other services tell reaches the conversation: orders, reminders, cases, returns."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -57,7 +57,7 @@ UNPAID = order(OrderUnpaid, 2, "unpaid")
 PAID = order(OrderPaid, 3, "paid", paid_fen=38500)
 
 
-def due(stage: int = 1, mode: str = "message") -> ReminderDue:
+def due(stage: int = 1, mode: str = "message", **fields: Any) -> ReminderDue:
     return ReminderDue(
         shop_id=SHOP,
         reminder_id=f"r{stage}",
@@ -69,6 +69,7 @@ def due(stage: int = 1, mode: str = "message") -> ReminderDue:
         text="亲,您还有订单未付款哦",
         amount_fen=38500,
         idempotency_key=f"o1:{stage}",
+        **fields,
     )
 
 
@@ -183,6 +184,21 @@ async def test_closed_order_is_not_reminded_of(chat: Chat) -> None:
     await idle(chat.service)
 
     assert await texts_to(chat) == []
+
+
+async def test_reminder_that_comes_too_late_is_not_written(chat: Chat) -> None:
+    """After downtime here: the night has begun, or the reminder was given up long ago."""
+    await chat.publish(UNPAID)
+    now = chat.clock()
+    await chat.publish(
+        due(1, valid_until=now),
+        due(1, mode="hint", valid_until=now),
+        due(2, valid_until=now + timedelta(hours=1)),
+    )
+    await idle(chat.service)
+
+    sent = [one.reminder_id for one in await chat.seen(MessageSent) if one.reminder_id]
+    assert sent == ["r2"]
 
 
 async def test_buyer_answering_a_reminder_opens_a_conversation(chat: Chat) -> None:

@@ -86,6 +86,7 @@ async def test_every_role_may_do_its_own_and_nothing_else(
         ("/shop_settings", {"hours": [{"weekday": 7, "opens": "09:00", "closes": "10:00"}]}),
         ("/shop_settings", {"hours": [{"weekday": 1, "opens": "10:00", "closes": "09:00"}]}),
         ("/shop_settings", {"hours": [{"weekday": 1, "opens": "9:00", "closes": "25:00"}]}),
+        ("/shop_settings", {"closed_dates": ["2026-02-30"]}),
         ("/shop_settings", {"warning_seconds": 0}),
         ("/shop_settings", {"unknown": 1}),
     ],

@@ -47,12 +47,12 @@ async def feedback(
 
 @contextlib.asynccontextmanager
 async def client(
-    service: Service, role: Role, subject: str = "wang", shop_id: str = "demo"
+    service: Service, *roles: Role, subject: str = "wang", shop_id: str = "demo"
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody with a token."""
     settings = service.settings
     key = load_or_create_signing_key(settings)
-    token = issue_token(key, settings, subject=subject, roles=[role], shop_id=shop_id)
+    token = issue_token(key, settings, subject=subject, roles=roles, shop_id=shop_id)
     transport = httpx.ASGITransport(app=service_app(service, runs_service=False))
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(

@@ -55,6 +55,21 @@ async def test_the_same_key_with_another_body_is_refused(tmp_path: Path, databas
         assert await query(service, "SELECT rating FROM items") == [(1,)]
 
 
+async def test_an_answer_is_signed_with_the_highest_role_of_who_gives_it(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with (
+        feedback(tmp_path, database_url) as service,
+        client(service, Role.AGENT, Role.OPERATIONS) as both,
+    ):
+        body = {"product_id": "coat", "tag": "quality.fading"}
+        opened = await both.post("/v1/tasks", json=body, headers=key())
+        path = f"/v1/tasks/{opened.json()['task_id']}"
+        await both.post(f"{path}/answers", json={"text": "已联系工厂"}, headers=key())
+        (answer,) = (await both.get(path)).json()["answers"]
+        assert (answer["by"], answer["role"]) == ("wang", "operations")
+
+
 BAD_REVIEWS: list[tuple[dict[str, Any], int]] = [
     ({"rating": 0}, 422),
     ({"rating": 6}, 422),

@@ -1,5 +1,6 @@
 """FB3 and FB4: what orders do not explain becomes one spike and one task, which is closed."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -203,10 +204,33 @@ async def test_a_deadline_of_the_shops_own_policy(tmp_path: Path, database_url: 
         changed = await desk.put("/v1/policies/current", json=policy, headers=match)
         assert (changed.status_code, changed.headers["ETag"]) == (200, '"1"')
         stale = await desk.put("/v1/policies/current", json=policy, headers=match)
-        assert stale.status_code == 412
+        assert (stale.status_code, stale.headers["ETag"]) == (412, '"1"')
         opened = await desk.post(
             "/v1/tasks", json={"product_id": "coat", "tag": "packaging.poor"}, headers=key()
         )
         deadline = datetime.fromisoformat(opened.json()["deadline_at"])
         assert deadline == datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
         assert deadline - START == timedelta(hours=6)
+
+
+async def test_of_policies_set_at_once_from_one_version_one_is_kept(
+    tmp_path: Path, database_url: str
+) -> None:
+    """They may come in one batch, whose changes are saved as one."""
+    async with (
+        feedback(tmp_path, database_url) as service,
+        client(service, Role.OPERATIONS) as desk,
+    ):
+
+        async def put(days: int) -> httpx.Response:
+            match = {"If-Match": tag}
+            return await desk.put("/v1/policies/current", json={"proof_days": days}, headers=match)
+
+        for _ in range(2):
+            tag = (await desk.get("/v1/policies/current")).headers["ETag"]
+            answers = await asyncio.gather(*(put(days) for days in range(1, 7)))
+            assert sorted(answer.status_code for answer in answers) == [200] + [412] * 5
+            (winner,) = [answer for answer in answers if answer.status_code == 200]
+            now = await desk.get("/v1/policies/current")
+            assert now.headers["ETag"] == winner.headers["ETag"] != tag
+            assert now.json()["proof_days"] == 1 + answers.index(winner)

@@ -13,6 +13,7 @@ from common.bus.embedded import EmbeddedBus
 from common.contracts import (
     ConversationClosed,
     ConversationOpened,
+    MessageReceived,
     ReminderDue,
     ReminderSent,
     ReminderStopped,
@@ -122,6 +123,30 @@ async def test_a_live_chat_turns_the_message_into_a_hint(shop: Shop) -> None:
     assert due.sent_by == "hint"
     first = (await shop.reminders())[0]
     assert (first["state"], first["mode"], first["message_id"]) == ("sent", "hint", None)
+
+
+async def test_who_left_a_message_out_of_hours_is_in_no_live_chat(shop: Shop) -> None:
+    left = MessageReceived(
+        shop_id="s1",
+        conversation_id="c1",
+        buyer_id="b1",
+        unread_agent=1,
+        unread_buyer=0,
+        unanswered_since=at(minutes=9),
+        message_id="m1",
+        client_message_id="m1",
+        sender_kind="buyer",
+        sender_id="b1",
+        kind="text",
+        text="在吗?",
+        seq=1,
+        sent_at=at(minutes=9),
+        received_at=at(minutes=9),
+        state="message_box",
+    )
+    await shop.tell(snapshot(), chat(ConversationOpened), left)
+    await shop.move_to(minutes=31)
+    assert [due.sent_by for due in await due_of(shop)] == ["message"]
 
 
 async def test_after_the_chat_ended_the_message_goes_to_the_buyer(shop: Shop) -> None:
@@ -243,8 +268,11 @@ async def test_the_policy_is_changed_by_whoever_read_its_last_edition(shop: Shop
     now = await shop.call("GET", "/v1/reminder_policies/current")
     assert now.json() == winner.json()
     assert now.headers["ETag"] == winner.headers["ETag"] != read.headers["ETag"]
+    losers = [answer for answer in answers if answer is not winner]
+    assert {answer.headers.get("ETag") for answer in losers} == {now.headers["ETag"]}
     assert (await put(None)).status_code == 428
     assert (await put("*", quiet_from="25:00")).status_code == 422
+    assert (await put("*", quiet_from="1\u0663:00")).status_code == 422  # an Arabic digit
     assert (await put("*", time_zone="Mars/Phobos")).status_code == 422
     doubled = [body["stages"][0], body["stages"][0]]
     assert (await put("*", stages=doubled)).status_code == 422

@@ -115,6 +115,30 @@ def test_a_second_case_for_the_same_line_is_refused_and_named() -> None:
     shop.tell(asked(line_id="l2"))
 
 
+def test_a_second_request_in_the_chat_for_the_same_line_is_turned_down_and_paid_once() -> None:
+    """Whoever presses twice asks for one thing, though each press has an id of its own."""
+    shop = Shop()
+    shop.tell(paid_order())
+    for request_id in ("rq1", "rq2"):
+        shop.tell(requested(kind="refund_only", amount_fen=4_000, request_id=request_id))
+    first, second = shop.cases
+    assert (first.is_open, second.state, second.outcome) == (True, "closed", "rejected")
+    assert [(one.case_id, one.outcome) for one in shop.events(CaseClosed)] == [
+        (second.case_id, "rejected")
+    ]
+    shop.wait(days=3)
+    assert [hold.amount_fen for hold in shop.holds] == [4_000]
+
+
+def test_after_the_first_case_ended_the_same_line_can_be_asked_for_again() -> None:
+    shop = Shop()
+    shop.tell(paid_order())
+    shop.tell(requested(amount_fen=4_000))
+    shop.withdraw()
+    shop.tell(requested(amount_fen=4_000, request_id="rq2"))
+    assert [case.is_open for case in shop.cases] == [False, True]
+
+
 def test_what_the_order_does_not_hold_is_refused() -> None:
     shop = Shop()
     shop.tell(paid_order())

@@ -1,10 +1,10 @@
 """OO2: which reminder goes out next, and why one does not."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.contracts import StepStatus
@@ -250,13 +250,20 @@ def test_the_holdout_share_is_kept_and_stable() -> None:
     assert held == [n for n in range(5000) if in_holdout(rules, f"order-{n}")]
 
 
-@given(st.datetimes(min_value=datetime(2026, 1, 1), max_value=datetime(2027, 1, 1)), st.text())  # noqa: DTZ001
+@given(
+    moment=st.datetimes(min_value=datetime(2026, 1, 1), max_value=datetime(2027, 1, 1)),  # noqa: DTZ001
+    order_id=st.text(),
+    quiet_from=st.times(),
+    quiet_until=st.times(),
+    open_hours=st.integers(1, 72),
+)
+@example(datetime(2026, 1, 1, 5), "o1", time(8, 5), time(8), 72)  # noqa: DTZ001
 def test_nothing_is_carried_into_quiet_hours_or_past_the_close(
-    moment: datetime, order_id: str
+    moment: datetime, order_id: str, quiet_from: time, quiet_until: time, open_hours: int
 ) -> None:
-    rules = policy()
+    rules = policy(quiet_from=f"{quiet_from:%H:%M}", quiet_until=f"{quiet_until:%H:%M}")
     moment = moment.replace(tzinfo=TEN.tzinfo)
-    closes_at = moment + timedelta(hours=9)
+    closes_at = moment + timedelta(hours=open_hours)
     found = carried(rules, moment, order_id, closes_at)
     if found is not None:
         assert not is_quiet(rules, found)
@@ -275,6 +282,26 @@ def test_the_text_names_goods_money_and_hours() -> None:
     found = order(lines=(line(), line("hat-002")))
     text = reminder_text("{title}|{amount}|{hours_left}", found, at(hours=22))
     assert text == "轻薄羽绒外套 等 2 件|385.00|2"
+
+
+@pytest.mark.parametrize(
+    "rules, closes_at, now, until",
+    [
+        ({}, at(days=2), TEN, at(minutes=30)),
+        ({}, at(days=2), at(hours=11, minutes=50), at(hours=12)),
+        ({"quiet_from": "00:00", "quiet_until": "00:00"}, at(days=2), at(hours=11, minutes=50),
+         at(hours=12, minutes=20)),
+        ({}, at(minutes=10), TEN, at(minutes=10)),
+        ({}, None, TEN, at(minutes=30)),
+    ],
+    ids=["given_up", "quiet", "never_quiet", "closed", "no_close"],
+)  # fmt: skip
+def test_a_reminder_may_be_written_until_the_night_the_close_or_its_being_given_up(
+    rules: dict[str, Any], closes_at: datetime | None, now: datetime, until: datetime
+) -> None:
+    found, shop = order(closes_at=closes_at), policy(**rules)
+    reminder = planned(found, shop)[0]
+    assert due_event(found, shop, reminder, "message", now).valid_until == until
 
 
 def test_the_due_event_carries_one_key_per_order_and_stage() -> None:

@@ -60,6 +60,30 @@ def test_the_kind_of_a_caller_follows_from_the_roles(roles: tuple[Role, ...], ki
     assert principal(*roles).kind == kind
 
 
+@pytest.mark.parametrize(
+    "roles, highest",
+    [
+        ((Role.AGENT, Role.OPERATIONS), Role.OPERATIONS),
+        ((Role.OPERATIONS, Role.SUPERVISOR), Role.SUPERVISOR),
+        ((Role.AGENT, Role.SENIOR_AGENT), Role.SENIOR_AGENT),
+        ((Role.BUYER, Role.AGENT), Role.AGENT),
+        ((Role.ADMIN, Role.SYSTEM), Role.SYSTEM),
+    ],
+)
+def test_what_is_done_is_done_in_the_highest_role(roles: tuple[Role, ...], highest: Role) -> None:
+    assert principal(*roles).acting_as() is highest
+    assert principal(*reversed(roles)).acting_as() is highest
+
+
+def test_a_role_that_does_not_count_is_passed_over() -> None:
+    both = principal(Role.AGENT, Role.OPERATIONS)
+    assert both.acting_as(set(Role) - {Role.OPERATIONS}) is Role.AGENT
+
+
+def test_every_role_can_be_acted_in() -> None:
+    assert [principal(role).acting_as() for role in Role] == list(Role)
+
+
 def test_the_tokens_shop_wins_over_any_other_for_every_role() -> None:
     for role in Role:
         caller = principal(role)
