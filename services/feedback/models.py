@@ -242,5 +242,5 @@ class PolicyRow(FeedbackTable, table=True):
     rules: dict[str, Any] = Field(sa_type=sa.JSON)
     changed_by: str
     changed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    edition: int = Field(sa_column_kwargs={"server_default": "0"})
     version: int
+    edition: int = Field(sa_column_kwargs={"server_default": "0"})

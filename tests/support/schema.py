@@ -74,8 +74,10 @@ async def written(definition: ServiceDefinition, folder: Path, *, from_models: b
         await database.close()
     with contextlib.closing(sqlite3.connect(folder / f"{definition.name}.db")) as file:
         lines = "\n".join(file.iterdump()).splitlines()
-    # Text of any length is text, and the order of two constraints says nothing.
-    return sorted(line.strip(" \t,").replace(" VARCHAR", " TEXT") for line in lines)
+    # Text of any length is text, and the order of two constraints says nothing; a column that was
+    # added later stands on the line of the one before it.
+    parts = [part for line in lines for part in line.split(", ")]
+    return sorted(part.strip(" \t,").replace(" VARCHAR", " TEXT") for part in parts)
 
 
 async def tables(database: Database) -> set[str]:
