@@ -76,8 +76,8 @@ async def written(definition: ServiceDefinition, folder: Path, *, from_models: b
         lines = "\n".join(file.iterdump()).splitlines()
     # Text of any length is text, and the order of two constraints says nothing; a column that was
     # added later stands on the line of the one before it.
-    parts = [part for line in lines for part in line.split(", ")]
-    return sorted(part.strip(" \t,").replace(" VARCHAR", " TEXT") for part in parts)
+    parts = [part.strip(" \t,") for line in lines for part in line.split(", ")]
+    return sorted(part.replace(" VARCHAR", " TEXT") for part in parts if part)
 
 
 async def tables(database: Database) -> set[str]:
