@@ -20,6 +20,11 @@ def _unnest(types: Iterable[str], first: int = 1) -> str:
     return f"unnest({', '.join(casts)})"
 
 
+def _picked(name: str, kind: str) -> str:
+    """A column of the arrays, cast back where it travelled as text."""
+    return f'v."{name}"::json' if kind == "json" else f'v."{name}"'
+
+
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
@@ -43,10 +48,7 @@ class Insert(NamedTuple):
 
     def postgres(self, first: int) -> str:
         """The statement on PostgreSQL for rows as arrays, parameters numbered from `first`."""
-        picked = ", ".join(
-            f'v."{name}"::json' if kind == "json" else f'v."{name}"'
-            for name, kind in zip(self.columns, self.types, strict=True)
-        )
+        picked = ", ".join(map(_picked, self.columns, self.types))
         columns, source = _quoted(self.columns), _unnest(self.types, first)
         return (
             f'INSERT INTO "{self.table}" ({columns}) SELECT {picked} FROM {source} AS v({columns})'
@@ -75,9 +77,6 @@ class Statements:
         self._updates: dict[frozenset[int], Update] = {}
         self._selects: dict[str, str] = {}
 
-    def _cast(self, name: str) -> str:
-        return f'v."{name}"::json' if self.types[name] == "json" else f'v."{name}"'
-
     def update(self, changed: frozenset[int]) -> "Update":
         """The statement that sets these columns, named by their positions in field order.
 
@@ -97,7 +96,7 @@ class Statements:
             sets = ", ".join(f'"{n}" = ?' for n in values)
             keys = " AND ".join(f'"{n}" = ?' for n in self.binding.key)
             return Update(f"UPDATE {self.table} SET {sets} WHERE {keys}", pick)
-        sets = ", ".join(f'"{n}" = {self._cast(n)}' for n in values)
+        sets = ", ".join(f'"{n}" = {_picked(n, self.types[n])}' for n in values)
         keys = " AND ".join(f't."{n}" = v."{n}"' for n in self.binding.key)
         source = _unnest(self.types[n] for n in order)
         return Update(

@@ -50,12 +50,6 @@ class Transaction(Protocol):
         """One statement with plain parameters."""
         ...
 
-    async def select(
-        self, binding: Binding[Any], index: str | None, keys: Sequence[Values]
-    ) -> Sequence[Sequence[Any]]:
-        """Rows of a binding by many keys at once, locked where the binding says so."""
-        ...
-
 
 class PostgresTransaction:
     """On a connection of asyncpg's."""
@@ -114,12 +108,6 @@ class PostgresTransaction:
         found: Sequence[Sequence[Any]] = await self._connection.fetch(sql, *parameters)
         return found
 
-    async def select(
-        self, binding: Binding[Any], index: str | None, keys: Sequence[Values]
-    ) -> Sequence[Sequence[Any]]:
-        """See `Transaction`."""
-        return await self.query(self.statements(binding).select(index), keys)
-
 
 class SqliteTransaction:
     """On a connection of aiosqlite's; each call is one hop to the connection's thread."""
@@ -154,12 +142,6 @@ class SqliteTransaction:
         """See `Transaction`."""
         self._note(sql)
         return list(await self._connection.execute_fetchall(sql, parameters))
-
-    async def select(
-        self, binding: Binding[Any], index: str | None, keys: Sequence[Values]
-    ) -> Sequence[Sequence[Any]]:
-        """See `Transaction`."""
-        return await self.query(self.statements(binding).select(index), keys)
 
 
 def _columns_as_arrays(rows: Sequence[Values]) -> list[list[Any]]:

@@ -311,7 +311,7 @@ class _Batch:
             for kind, index in sorted(wanted, key=self._lock_order):
                 keys = wanted[kind, index]
                 binding = next(b for b in self.runner.bindings if b.kind is kind)
-                found = await tx.select(binding, index, keys)
+                found = await tx.query(tx.statements(binding).select(index), keys)
                 self.work.loaded(kind, index, keys, found)
             depth += 1
 

@@ -6,7 +6,7 @@ that what passes here passes there.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Annotated
@@ -89,6 +89,19 @@ AwareDatetime = Annotated[
     Field(
         description="RFC 3339 with an offset; answered in UTC.", examples=["2026-03-08T10:10:15Z"]
     ),
+]
+
+
+def _in_the_calendar(day: str) -> str:
+    date.fromisoformat(day)
+    return day
+
+
+Day = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+    AfterValidator(_in_the_calendar),
+    Field(description="A local day of the shop.", json_schema_extra={"format": "date"}),
 ]
 
 

@@ -1,15 +1,15 @@
 """What chat_router takes over HTTP."""
 
-from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from common.contracts import MessageKind, OrderState, Platform, Presence, RefundKind
 from common.contracts.content import CONTENT_FIELD
 from common.web.types import (
     AwareDatetime,
     Body,
+    Day,
     ExternalId,
     Fen,
     Line,
@@ -33,20 +33,6 @@ Greeting = Annotated[
     str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")
 ]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
-
-
-def _in_the_calendar(day: str) -> str:
-    """A holiday that is mistyped would be a day on which the shop is open."""
-    date.fromisoformat(day)
-    return day
-
-
-Day = Annotated[
-    str,
-    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
-    AfterValidator(_in_the_calendar),
-    Field(description="A day of the shop's calendar.", examples=["2026-10-01"]),
-]
 
 
 class NewMessage(Body):
@@ -169,6 +155,7 @@ class ShopRules(Body):
 
     timezone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "Asia/Shanghai"
     hours: list[Hours] = Field(default=[], max_length=50)
+    # A holiday that is mistyped would be a day on which the shop is open: `Day` refuses it.
     closed_dates: list[Day] = Field(default=[], max_length=400)
     greeting_zh: Greeting = ""
     greeting_en: Greeting = ""

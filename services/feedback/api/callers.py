@@ -1,10 +1,9 @@
 """Who may call what, and the parameters that several endpoints share."""
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import StringConstraints
 
 from common.auth.guards import requires
 from common.auth.principal import Principal, Role
@@ -17,18 +16,6 @@ ItemReader = Annotated[Principal, requires(Role.OPERATIONS, Role.AGENT)]
 PolicyMaker = Annotated[Principal, requires(Role.OPERATIONS, Role.ADMIN)]
 ShopSystem = Annotated[Principal, requires(Role.SYSTEM)]
 
-
-def _real_day(value: str) -> str:
-    date.fromisoformat(value)
-    return value
-
-
-Day = Annotated[
-    str,
-    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
-    AfterValidator(_real_day),
-    Field(description="A local day of the shop.", json_schema_extra={"format": "date"}),
-]
 TagName = Annotated[
     str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")
 ]

@@ -12,10 +12,9 @@ from common.web.etags import etag
 from common.web.idempotency import IdempotencyKey
 from common.web.pages import Moment, Page, PageQuery, page_of
 from common.web.serving import RunningService
-from common.web.types import AwareDatetime, Body, ExternalId, ShopId, Text, View
+from common.web.types import AwareDatetime, Body, Day, ExternalId, ShopId, Text, View
 from feedback import store
 from feedback.api.callers import (
-    Day,
     ItemReader,
     ProductFilter,
     Reader,

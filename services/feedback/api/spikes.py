@@ -9,9 +9,9 @@ from common.contracts import SpikeLevel
 from common.errors import InvalidInput
 from common.web.pages import Moment, Page, PageQuery, page_of
 from common.web.serving import RunningService
-from common.web.types import AwareDatetime, View
+from common.web.types import AwareDatetime, Day, View
 from feedback import store
-from feedback.api.callers import Day, ProductFilter, ProductPath, Reader, TagFilter
+from feedback.api.callers import ProductFilter, ProductPath, Reader, TagFilter
 from feedback.days import day_after, shop_day
 
 router = APIRouter(prefix="/v1", tags=["spikes"])
