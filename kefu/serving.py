@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -12,6 +11,7 @@ import uvicorn
 
 from common.settings import Settings
 from common.web.serve import server_options
+from kefu.starting import spare_the_collector
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -55,7 +55,7 @@ async def serve(
         while not server.started and not serving.done():
             await asyncio.wait([serving], timeout=STARTED_POLL_SECONDS)
         if server.started:
-            _spare_the_collector()
+            spare_the_collector()
         if server.started and ready is not None:
             await _until_ready(ready(), serving)
     except BaseException:
@@ -91,17 +91,6 @@ async def _until_ready(ready: Awaitable[None], serving: "asyncio.Task[None]") ->
         preparing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await preparing
-
-
-def _spare_the_collector() -> None:
-    """What a started service is made of lives as long as it does: never look through it again.
-
-    And a batch makes tens of thousands of objects that die with it: with Python's own thresholds
-    an eighth of the processor time went into looking for cycles among them.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def _take_signals(server: Server) -> None:
