@@ -44,7 +44,7 @@ async def _route_shop(service: Service, shop_id: str) -> bool:
     snapshot = await _snapshot(service, shop_id, now)
     decided = decide(snapshot, now)
     left = still_waiting(snapshot, decided)
-    served = await _served_lately(service, shop_id, now) if left else {}
+    served = await _served_lately(service, shop_id, left, now) if left else {}
     places = [place for queue in left for place in _places(queue, served.get(queue.group_id, 0))]
     if not decided and not places:
         return False
@@ -72,9 +72,12 @@ async def _snapshot(service: Service, shop_id: str, now: datetime) -> Snapshot:
     return Snapshot(settings, rounds, heads, agents)
 
 
-async def _served_lately(service: Service, shop_id: str, now: datetime) -> dict[str, int]:
+async def _served_lately(
+    service: Service, shop_id: str, left: Iterable[queues.Queue], now: datetime
+) -> dict[str, int]:
+    groups = [queue.group_id for queue in left]
     async with service.database.read() as conn:
-        return await queues.served_lately(conn, shop_id, now)
+        return await queues.served_lately(conn, shop_id, groups, now)
 
 
 def decide(snapshot: Snapshot, now: datetime) -> list[Assignment]:

@@ -31,8 +31,6 @@ class Index(Generic[S]):
     columns: tuple[str, ...]
     where: Callable[[S], bool] | None = None
     sql: str = ""
-    order_by: str = ""
-    limit: int | None = None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,11 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
+def _equal(other: str, names: Iterable[str]) -> str:
+    """Conditions that table `t` and another have the same values in these columns."""
+    return " AND ".join(f't."{name}" = {other}."{name}"' for name in names)
+
+
 class Insert(NamedTuple):
     """Where rows go: the columns that their values are of, in this order."""
 
@@ -97,7 +102,7 @@ class Statements:
             keys = " AND ".join(f'"{n}" = ?' for n in self.binding.key)
             return Update(f"UPDATE {self.table} SET {sets} WHERE {keys}", pick)
         sets = ", ".join(f'"{n}" = {_picked(n, self.types[n])}' for n in values)
-        keys = " AND ".join(f't."{n}" = v."{n}"' for n in self.binding.key)
+        keys = _equal("v", self.binding.key)
         source = _unnest(self.types[n] for n in order)
         return Update(
             f"UPDATE {self.table} AS t SET {sets} FROM {source} AS v({_quoted(order)}) "
@@ -110,7 +115,7 @@ class Statements:
             keys = " AND ".join(f'"{n}" = ?' for n in self.binding.key)
             return f"DELETE FROM {self.table} WHERE {keys}"
         source = _unnest(self.types[n] for n in self.binding.key)
-        keys = " AND ".join(f't."{n}" = v."{n}"' for n in self.binding.key)
+        keys = _equal("v", self.binding.key)
         return (
             f"DELETE FROM {self.table} AS t USING {source} AS v({_quoted(self.binding.key)}) "
             f"WHERE {keys}"
@@ -127,23 +132,41 @@ class Statements:
     def _select(self, index: Index[Any] | None) -> str:
         columns = index.columns if index else self.binding.key
         picked = ", ".join(f't."{name}"' for name in self.names)
+        order = ", ".join(f't."{name}"' for name in self.binding.key)
         where = f" AND ({index.sql})" if index and index.sql else ""
-        keys = ", ".join(f't."{name}"' for name in self.binding.key)
-        order = index.order_by if index and index.order_by else keys
-        limit = f" LIMIT {index.limit}" if index and index.limit else ""
         if self.dialect == "sqlite":
             matches = " AND ".join(
                 f"t.\"{name}\" = json_extract(k.value, '$[{n}]')" for n, name in enumerate(columns)
             )
             # CROSS JOIN keeps the few keys outside and the table's index inside.
             source = f"json_each(?) AS k CROSS JOIN {self.table} AS t"
-            return f"SELECT {picked} FROM {source} WHERE {matches}{where} ORDER BY {order}{limit}"
-        matches = " AND ".join(f't."{name}" = k."{name}"' for name in columns)
-        source = _unnest(self.types[name] for name in columns)
+            return f"SELECT {picked} FROM {source} WHERE {matches}{where} ORDER BY {order}"
+        source = self._keys("k", columns)
+        if where:
+            source, columns = self._found(columns, where), self.binding.key
         lock = " FOR UPDATE OF t" if self.binding.lock else ""
         return (
-            f"SELECT {picked} FROM {source} AS k({_quoted(columns)}) JOIN {self.table} AS t "
-            f"ON {matches}{where} ORDER BY {order}{limit}{lock}"
+            f"SELECT {picked} FROM {source} JOIN {self.table} AS t ON {_equal('k', columns)} "
+            f"ORDER BY {order}{lock}"
+        )
+
+    def _keys(self, name: str, columns: Sequence[str]) -> str:
+        arrays = _unnest(self.types[column] for column in columns)
+        return f"{arrays} AS {name}({_quoted(columns)})"
+
+    def _found(self, columns: Sequence[str], where: str) -> str:
+        """The keys of the rows that a lookup with a condition finds.
+
+        By statistics of an hour ago hardly a row may meet the condition, and then PostgreSQL goes
+        through all that do and compares each with every key. The subquery stays as it is, for its
+        OFFSET, so each key is looked up by itself. Rows that stop meeting the condition before
+        they are locked come along; `Index.where` leaves them out.
+        """
+        keys = ", ".join(f't."{name}"' for name in self.binding.key)
+        matches = _equal("given", columns)
+        return (
+            f"{self._keys('given', columns)} CROSS JOIN LATERAL (SELECT {keys} "
+            f"FROM {self.table} AS t WHERE {matches}{where} OFFSET 0) AS k"
         )
 
 

@@ -55,7 +55,7 @@ async def get_queue_place(caller: Buyer, service: RunningService) -> QueuePlace:
                 server_now=now,
             )
         position = 1 + await queues.ahead_of(conn, found)
-        served = await queues.served_lately(conn, caller.shop_id, now)
+        served = await queues.served_lately(conn, caller.shop_id, [found.group_id], now)
     return QueuePlace(
         conversation_id=found.conversation_id,
         state=found.state,

@@ -1,9 +1,16 @@
 """A message costs rows, not round trips: a batch's statements do not grow with the batch."""
 
+import re
 from collections.abc import Sequence
+
+import msgspec
+import pytest
+from sqlalchemy import text
 
 from chat_router.intake import SendMessage
 from chat_router.messages import Incoming
+from chat_router.store.bindings import CONVERSATIONS
+from common.db.database import Database
 from common.runtime.items import CommandItem
 from tests.support.statements import statements
 
@@ -49,3 +56,28 @@ async def test_statements_of_a_batch_do_not_depend_on_its_size(chat: Chat) -> No
         assert len(next_of_one) <= 7, next_of_one
     assert len(next_of_many) <= 9, next_of_many
     assert len(first_of_many) <= 15, first_of_many
+
+
+async def plan_of(database: Database, index: str | None, keys: Sequence[tuple[str, str]]) -> str:
+    """What the database does to look up conversations by these keys."""
+    async with database.transaction() as tx:
+        select = tx.statements(CONVERSATIONS).select(index)
+        if database.is_sqlite:
+            listed = msgspec.json.encode(keys).decode()
+            return "\n".join(r[3] for r in await tx.fetch(f"EXPLAIN QUERY PLAN {select}", listed))
+        arrays = [list(column) for column in zip(*keys, strict=True)]
+        return "\n".join(line for (line,) in await tx.fetch(f"EXPLAIN {select}", *arrays))
+
+
+@pytest.mark.parametrize("index", [None, *CONVERSATIONS.indexes])
+async def test_each_key_is_looked_up_by_itself_when_statistics_know_of_no_open_conversation(
+    chat: Chat, index: str | None
+) -> None:
+    """To them, comparing every open conversation with every key looks as cheap."""
+    await chat.service.stop()
+    await chat.service.runner.run([written(f"b{n}", 1) for n in range(300)])
+    async with chat.service.database.write() as conn:
+        await conn.execute(text("UPDATE conversations SET state = 'closed'"))
+        await conn.execute(text("ANALYZE"))
+    plan = await plan_of(chat.service.database, index, [(SHOP, f"k{n}") for n in range(300)])
+    assert not re.search(r"Join Filter|Seq Scan|^SCAN t", plan, re.MULTILINE), plan
