@@ -24,9 +24,11 @@ from bench import backlog, rows
 from bench.measures import Finding, Series, ratio_at_least
 from bench.programs import Program
 from bench.screen import Effort, Screen
+from bench.served import READY_SECONDS
 from bench.stage import Stage, connection
-from bench.throughput import EACH, FAR_SECONDS, TAKEN_IN, finished
+from bench.throughput import EACH, finished
 from bench.turns import in_turns
+from common.contracts import Message
 
 CONSUMERS = (1, 2, 4)
 BUYERS = 6_000
@@ -56,14 +58,13 @@ async def run(stage: Stage, effort: Effort, screen: Screen) -> list[Finding]:
 
 async def more_consumers(stage: Stage, effort: Effort, screen: Screen) -> list[Finding]:
     """P11a (2 consumers) and P11b (4)."""
-    buyers = effort.scaled(BUYERS)
-    screen.say(f"P11: {buyers * EACH} events of {buyers} buyers")
-    topic_events = await preload(stage, list(range(buyers)))
+    buyers = list(range(effort.scaled(BUYERS)))
+    screen.say(f"P11: {len(buyers) * EACH} events of {len(buyers)} buyers")
     costs: list[float] = []
 
     async def consumed(count: int) -> float:
         async with stage.database() as url:
-            speed = await speed_of(stage, url, count, topic_events)
+            speed = await speed_of(stage, url, count, waiting(buyers))
         if count == 1:
             costs.append(speed.cost)
         return speed.events
@@ -102,10 +103,19 @@ def scaling(count: int, found: Series, allowed: float, cost: float) -> Finding:
     )
 
 
-async def speed_of(stage: Stage, url: str, consumers: int, events: int) -> Speed:
-    """One run of some consumers in one group on one database, from the first event taken in."""
+def waiting(buyers: list[int], first: int = 0) -> list[Message]:
+    """A backlog, on no topic yet."""
+    return [backlog.record_of(one) for one in backlog.messages(buyers, EACH, first=first)]
+
+
+async def speed_of(stage: Stage, url: str, consumers: int, records: list[Message]) -> Speed:
+    """One run of some consumers in one group on one database.
+
+    They stand still while the backlog is put before them, so that all begin at the same moment:
+    who comes first would have done half of it before the last one has its share of partitions.
+    """
+    await stage.empty_topic("shop.messages")
     settings = stage.settings(url)
-    since = datetime.now(UTC)
     async with AsyncExitStack() as running:
         programs = [
             running.enter_context(
@@ -113,27 +123,31 @@ async def speed_of(stage: Stage, url: str, consumers: int, events: int) -> Speed
             )
             for _ in range(consumers)
         ]
+        await _joined(stage, f"{settings['KEFU_KAFKA_GROUP_PREFIX']}.chat_router", programs)
+        for program in programs:
+            program.pause()
+        await backlog.publish(stage.kafka.url, records)
         async with connection(url) as db:
-            while not await db.fetchval(TAKEN_IN, since):
-                programs[0].require_running()
-                await asyncio.sleep(FAR_SECONDS)
-            used, began = _used(stage, programs), time.time()
-            done = await db.fetchval(TAKEN_IN, since)
-            ended = await finished(programs[0], db, since, events)
+            used, since = _used(stage, programs), datetime.now(UTC)
+            for program in programs:
+                program.resume()
+            ended = await finished(programs[0], db, since, len(records))
             used = _used(stage, programs) - used
-    return Speed((events - done) / (ended - began), used / (events - done))
+    return Speed(len(records) / (ended - since.timestamp()), used / len(records))
+
+
+async def _joined(stage: Stage, group: str, programs: list[Program]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while await stage.members(group) != len(programs):
+        for program in programs:
+            program.require_running()
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{len(programs)} consumers did not all join {group}")
+        await asyncio.sleep(0.2)
 
 
 def _used(stage: Stage, programs: list[Program]) -> float:
     return stage.cpu_seconds() + sum(program.cpu_seconds() for program in programs)
-
-
-async def preload(stage: Stage, buyers: list[int], first: int = 0) -> int:
-    """A backlog on the topic, in place of what was there; how many events."""
-    await stage.empty_topic("shop.messages")
-    found = backlog.messages(buyers, EACH, first=first)
-    await backlog.publish(stage.kafka.url, [backlog.record_of(one) for one in found])
-    return len(buyers) * EACH
 
 
 # -- rows -------------------------------------------------------------------------------------
@@ -154,14 +168,12 @@ async def more_rows(stage: Stage, effort: Effort, screen: Screen) -> Finding:
         first = itertools.count(1, few * EACH)
 
         async def on_small() -> float:
-            events = await preload(stage, list(range(1, few + 1)))
             async with stage.database(small) as copy:
-                return (await speed_of(stage, copy, 1, events)).events
+                return (await speed_of(stage, copy, 1, waiting(list(range(1, few + 1))))).events
 
         async def on_large() -> float:
             buyers = [strangers.pop() for _ in range(few)]
-            events = await preload(stage, buyers, next(first))
-            return (await speed_of(stage, large, 1, events)).events
+            return (await speed_of(stage, large, 1, waiting(buyers, next(first)))).events
 
         runs = {f"{many * MESSAGES_EACH:,} rows": on_large, f"{FEW_ROWS:,} rows": on_small}
         series = await in_turns(runs, effort, screen, title="P11 events/s")

@@ -56,6 +56,14 @@ class Program:
         if not self._daemon.running:
             raise ProgramFailed(f"{self._name} ended:\n{self.last_words()}")
 
+    def pause(self) -> None:
+        """Stop it where it is."""
+        self._daemon.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._daemon.resume()
+
     def last_words(self) -> str:
         """The end of what it wrote."""
         return self._log.read_text(errors="replace")[-3000:]

@@ -19,6 +19,7 @@ import msgspec
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from bench.backlog import SHOP
 from chat_router.app import SERVICE
@@ -143,6 +144,19 @@ class Stage:
             await admin.delete_records({one: RecordsToDelete(end) for one, end in ends.items()})
         finally:
             await admin.close()
+
+    async def members(self, group: str) -> int:
+        """How many share the partitions of a consumer group; 0 while they are dealt out."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka.url)
+        await admin.start()
+        try:
+            (answer,) = await admin.describe_consumer_groups([group])
+        except GroupCoordinatorNotAvailableError:
+            return 0  # a new broker makes its list of groups for the first one that joins
+        finally:
+            await admin.close()
+        described = answer.to_object()["groups"][0]
+        return len(described["members"]) if described["state"] == "Stable" else 0
 
     # -- both -----------------------------------------------------------------------------------
 
