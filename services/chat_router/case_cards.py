@@ -55,9 +55,12 @@ def notice_of(event: CaseEvent) -> Incoming | None:
 
 
 def _opened_text(event: CaseEvent) -> str:
+    """Without an amount where none is asked for, or none is known yet."""
+    yuan = _yuan(event.amount_fen)
+    chinese, english = (f",申请金额 {yuan} 元", f", ¥{yuan}") if event.amount_fen else ("", "")
     return (
-        f"您的售后申请已受理,订单 {event.order_id},申请金额 {_yuan(event.amount_fen)} 元。\n"
-        f"Your request for order {event.order_id} was received, ¥{_yuan(event.amount_fen)}."
+        f"您的售后申请已受理,订单 {event.order_id}{chinese}。\n"
+        f"Your request for order {event.order_id} was received{english}."
     )
 
 
@@ -99,7 +102,13 @@ def needs_the_thread(event: CaseEvent, work: Work) -> Iterable[Need]:
 
 
 def follow(event: CaseEvent, work: Work) -> None:
-    """Shows the case, tells the buyer. Each closed or opened case is told of once, by its id."""
+    """Shows the case, tells the buyer. Each closed or opened case is told of once, by its id.
+
+    Of a closed case nothing more is told: an opening that is replayed then comes too late.
+    """
+    known = work.get(KnownCase, event.shop_id, event.case_id)
+    if known is not None and known.is_closed:
+        return
     notice = notice_of(event)
     if notice is not None:
         take_in(notice, work)
@@ -125,7 +134,7 @@ def _keep(event: CaseEvent, work: Work) -> bool:
             case_version=0,
         )
         work.add(known)
-    if event.version < known.case_version or known.is_closed:
+    if event.version < known.case_version:
         return False
     known.case_version = event.version
     known.is_closed = isinstance(event, CaseClosed)

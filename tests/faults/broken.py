@@ -20,7 +20,8 @@ from common.runtime.consumer import Consumer
 from common.runtime.items import EventItem
 from common.runtime.relay import Pending
 
-CRASH_AT = {"after_publish": 60, "before_work": 60}
+CRASH_AT = {"after_publish": 40, "before_work": 60}
+TOLD = {b"kefu.message.received.v1", b"kefu.message.sent.v1"}
 
 publish = EmbeddedBus.publish
 work_through = Consumer._work_through
@@ -49,9 +50,12 @@ crash = Crash(os.environ.get("KEFU_TEST_CRASH", ""))
 
 
 async def publishing(bus: EmbeddedBus, messages: Sequence[Any]) -> None:
-    """Publishes, and may die before anybody knows that it did."""
+    """Publishes, and may die before anybody knows that it did: with somebody's words in it, for
+    these are what the checker counts."""
     await publish(bus, messages)
-    crash.passes("after_publish")
+    types = {dict(message.headers).get("ce_type", b"") for message in messages}
+    if types & TOLD:
+        crash.passes("after_publish")
 
 
 async def working(consumer: Consumer, records: Sequence[Record]) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..conversations import Conversation
-from ..models import AgentRow, ConversationRow, DeskRow, table_of
+from ..models import AgentRow, ConversationRow, DeskRow, ShopSettingsRow, table_of
 from ..routing import Candidate, Waiting
 from ..shop_settings import ShopSettings
 from .reading import all_of
@@ -19,6 +19,7 @@ from .reading import all_of
 CONVERSATIONS = table_of(ConversationRow)
 AGENTS = table_of(AgentRow)
 DESKS = table_of(DeskRow)
+SETTINGS = table_of(ShopSettingsRow)
 
 SPAN = timedelta(minutes=30)
 """What the expected wait is judged by."""
@@ -195,23 +196,29 @@ async def waiting_by_group(
 
 
 async def held_by_the_gone(conn: AsyncConnection, now: datetime) -> list[tuple[str, str]]:
-    """Agents who left longer ago than any grace time and still hold somebody.
+    """Agents whose grace time is over and who still hold somebody.
 
     Their timers should have seen to that; this finds them whatever became of the timers.
     """
-    longest = ShopSettings(shop_id="").grace_seconds
-    table = CONVERSATIONS
-    query = (
-        sa.select(AGENTS.c.shop_id, AGENTS.c.agent_id)
-        .join(
-            table,
-            (table.c.shop_id == AGENTS.c.shop_id) & (table.c.agent_id == AGENTS.c.agent_id),
-        )
-        .where(
-            sa.text("conversations.state = 'assigned'"),
-            AGENTS.c.presence == "offline",
-            sa.or_(AGENTS.c.left_at.is_(None), AGENTS.c.left_at < now - timedelta(seconds=longest)),
-        )
-        .distinct()
+    held = sa.exists().where(
+        CONVERSATIONS.c.shop_id == AGENTS.c.shop_id,
+        CONVERSATIONS.c.agent_id == AGENTS.c.agent_id,
+        sa.text("conversations.state = 'assigned'"),
     )
-    return [(shop_id, agent_id) for shop_id, agent_id in await conn.execute(query)]
+    query = (
+        sa.select(AGENTS.c.shop_id, AGENTS.c.agent_id, AGENTS.c.left_at, SETTINGS.c.grace_seconds)
+        .outerjoin(SETTINGS, SETTINGS.c.shop_id == AGENTS.c.shop_id)
+        .where(AGENTS.c.presence == "offline", held)
+    )
+    return [
+        (gone.shop_id, gone.agent_id)
+        for gone in await conn.execute(query)
+        if _is_grace_over(gone.left_at, gone.grace_seconds, now)
+    ]
+
+
+def _is_grace_over(left_at: datetime | None, grace_seconds: int | None, now: datetime) -> bool:
+    if left_at is None:
+        return True
+    grace = ShopSettings(shop_id="").grace_seconds if grace_seconds is None else grace_seconds
+    return left_at + timedelta(seconds=grace) <= now

@@ -1,8 +1,10 @@
 """CR4: presence, heartbeats, and conversations handed back by whoever is gone."""
 
 import asyncio
+from datetime import timedelta
 
 from chat_router.attendance import Heartbeats, SweepAgent, Swept
+from chat_router.store import queues
 from common.contracts import AgentPresenceChanged, ConversationAssigned
 from tests.support.harness import until
 
@@ -216,6 +218,10 @@ async def test_sweeper_keeps_the_grace_time_that_the_shop_gives(chat: Chat) -> N
 
     assert swept.handed_back == 0
     assert (await chat.conversation(held))["agent_id"] == "a1"
+    async with chat.service.database.read() as conn:
+        assert await queues.held_by_the_gone(conn, chat.clock()) == []
+        late = chat.clock() + timedelta(seconds=301)
+        assert await queues.held_by_the_gone(conn, late) == [(SHOP, "a1")]
 
 
 async def test_sweeper_leaves_those_who_are_there_alone(chat: Chat) -> None:

@@ -258,6 +258,18 @@ async def test_case_closed_before_it_was_opened_stays_closed(chat: Chat) -> None
 
     found = await chat.supervisor.get("/buyers/b1")
     assert found["case"]["state"] == "success"
+    told = await texts_to(chat)
+    assert len(told) == 1, "that it was received comes too late"
+    assert "已结束" in told[0]
+
+
+async def test_buyer_is_told_no_amount_where_none_is_known(chat: Chat) -> None:
+    await chat.publish(case(CaseOpened, 1, amount_fen=0))
+    await idle(chat.service)
+
+    [told] = await texts_to(chat)
+    assert "已受理" in told
+    assert "0.00" not in told
 
 
 # -- return requests ------------------------------------------------------------------------
