@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -43,11 +43,12 @@ class KafkaBehindProxy(KafkaNode):
 
 @dataclass(frozen=True)
 class ProxiedCluster:
-    """A cluster and what stands between it and its parts."""
+    """A cluster, what stands between it and its parts, and all that was played on it so far."""
 
     cluster: Cluster
     broker: Proxy
     database: Proxy
+    journals: list[Path] = field(default_factory=list)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.faults.chaos import settled
-from tests.faults.load import start_load
+from tests.faults.load import Load, start_load
 from tests.faults.proxied import ProxiedCluster, proxied_cluster
 from tests.faults.proxy import Proxy
 from tests.support.cluster import Cluster, Process, run_kefu
@@ -102,16 +102,27 @@ def outage(proxies: list[Proxy], kind: str, seconds: float, shop: Shop, name: st
             proxy.set_mode("open")
 
 
-def under_load(proxied: ProxiedCluster, folder: Path, name: str, seconds: float) -> None:
+def played(
+    proxied: ProxiedCluster, folder: Path, name: str, *, seed: int, minutes: float = 0.6
+) -> Load:
+    """A day that begins; the checker compares all days of this cluster with what is there."""
+    load = start_load(proxied.cluster, folder, name, seed=seed, buyers=60, minutes=minutes)
+    proxied.journals.append(load.journal)
+    return load
+
+
+def under_load(
+    proxied: ProxiedCluster, folder: Path, name: str, *, seed: int, seconds: float
+) -> None:
     """Every kind of outage of both parts while a day is played; then everything is there."""
     cluster, shop = proxied.cluster, Shop(proxied.cluster)
-    load = start_load(cluster, folder, name, seed=7, buyers=60, minutes=max(0.6, seconds / 15))
+    load = played(proxied, folder, name, seed=seed, minutes=max(0.6, seconds / 15))
     for kind in ("gone", "stall", "cut", "slow"):
         for part, proxy in (("broker", proxied.broker), ("database", proxied.database)):
             outage([proxy], kind, seconds, shop, f"{name}-{part}-{kind}")
             for process in cluster.processes:
                 process.wait_ready()
-    found = load.finish(LOAD_SECONDS) + settled(cluster, [load.journal])
+    found = load.finish(LOAD_SECONDS) + settled(cluster, proxied.journals)
     assert not found, "\n".join(map(str, found[:30]))
     assert shop.accepted
     assert [name for name in shop.accepted if not shop.knows(name)] == []
@@ -121,14 +132,14 @@ def under_load(proxied: ProxiedCluster, folder: Path, name: str, seconds: float)
 def test_short_outages_of_broker_and_database_lose_nothing(
     proxied: ProxiedCluster, tmp_path: Path
 ) -> None:
-    under_load(proxied, tmp_path, "short", SHORT_SECONDS)
+    under_load(proxied, tmp_path, "short", seed=7, seconds=SHORT_SECONDS)
 
 
 @pytest.mark.timeout(1500)
 def test_a_minute_without_broker_or_database_loses_nothing(
     proxied: ProxiedCluster, tmp_path: Path
 ) -> None:
-    under_load(proxied, tmp_path, "long", LONG_SECONDS)
+    under_load(proxied, tmp_path, "long", seed=8, seconds=LONG_SECONDS)
 
 
 @pytest.mark.timeout(400)
@@ -142,7 +153,7 @@ def test_replicas_that_join_leave_and_stall_double_nothing(
         Process("chat_router", ["serve", "chat_router"], first.env, tmp_path / f"more-{n}.log")
         for n in (1, 2)
     ]
-    load = start_load(cluster, tmp_path, "members", seed=9, buyers=60, minutes=0.6)
+    load = played(proxied, tmp_path, "members", seed=9)
     try:
         for joins in others:
             joins.start()
@@ -158,7 +169,7 @@ def test_replicas_that_join_leave_and_stall_double_nothing(
         time.sleep(9)
         first.resume()
         others[0].kill()
-        found = load.finish(LOAD_SECONDS) + settled(cluster, [load.journal])
+        found = load.finish(LOAD_SECONDS) + settled(cluster, proxied.journals)
     finally:
         for process in others:
             process.terminate()

@@ -257,13 +257,27 @@ class KafkaSubscription:
         self._consumer = consumer
 
     async def poll(self, max_records: int, timeout: float) -> list[Record]:
-        """The next records of the partitions that are ours."""
+        """The next records of the partitions that are ours.
+
+        `ConnectionError` when what fetches them has ended: only a new member gets more.
+        """
+        self._require_fetching()
         self._resume()
         # Waits by its own time-out: cancelling getmany would disable the consumer's idle check.
         batches = await self._consumer.getmany(
             timeout_ms=int(timeout * 1000), max_records=max_records
         )
         return [_record(message) for messages in batches.values() for message in messages]
+
+    def _require_fetching(self) -> None:
+        """The client's tasks end for good on an error it does not expect, and polls find nothing
+        from then on, while the membership lives. A connection cut under uvloop is such an error
+        (aiokafka issue 1038)."""
+        client = self._consumer
+        for task in (client._fetcher._fetch_task, client._client._sync_task):
+            if task.done():
+                error = None if task.cancelled() else task.exception()
+                raise ConnectionError("the Kafka client has stopped fetching") from error
 
     def _resume(self) -> None:
         paused = self._consumer.paused()
@@ -290,6 +304,11 @@ class KafkaSubscription:
     async def close(self) -> None:
         """Leave the group."""
         await _stopped(self._consumer.stop)
+        # What ended a task of the client's ends `stop` half-way as well.
+        client = self._consumer._client
+        await _stopped(client.close)
+        for connection in list(client._conns.values()):
+            connection.close()
 
 
 class KafkaTail(KafkaSubscription):
@@ -390,7 +409,8 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
 
 
 async def _stopped(stop: Callable[[], Any]) -> None:
-    with contextlib.suppress(asyncio.TimeoutError, KafkaError, ConnectionError):
+    # RuntimeError: how uvloop refuses to write to a connection that was cut.
+    with contextlib.suppress(asyncio.TimeoutError, KafkaError, ConnectionError, RuntimeError):
         async with asyncio.timeout(STOP_DEADLINE_SECONDS):
             await stop()
 

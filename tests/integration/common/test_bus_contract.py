@@ -345,3 +345,30 @@ async def test_an_idle_member_keeps_its_partitions_and_takes_nothing(
         await reader.subscription.idle()
     assert await reader.until(2) == [b"a", b"b"]
     await reader.subscription.close()
+
+
+async def polled_for_ever(subscription: Subscription) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            await subscription.poll(1, 0.2)
+
+
+async def test_a_member_or_tail_whose_client_stopped_fetching_says_so(
+    kafka_bootstrap: str, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop answers a write to a connection that was cut with an error of its own, at which the
+    client gives up fetching without a word."""
+
+    async def cut(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+    bus = kafka_bus(kafka_bootstrap)
+    await bus.ensure_topics()
+    member = (await script.join(bus)).subscription
+    for subscription in (member, await bus.tail([TOPIC])):
+        await subscription.poll(1, 0.5)
+        monkeypatch.setattr(subscription._consumer._client, "send", cut)  # type: ignore[attr-defined]
+        with pytest.raises(ConnectionError):
+            await polled_for_ever(subscription)
+        await subscription.close()
+    await bus.close()
