@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from common.db.bulk import StatementBook
+from common.db.faults import is_outage
 from common.db.transaction import (
     Note,
     PostgresTransaction,
@@ -81,7 +82,7 @@ class Database:
             async with self.write() as conn:
                 yield await self._on_sqlite(conn)
             return
-        async with self._batch_connection() as connection, connection.transaction():
+        async with self._batch_connection() as connection, _begun(connection):
             yield PostgresTransaction(connection, self._book, self._note)
 
     @contextlib.asynccontextmanager
@@ -103,7 +104,15 @@ class Database:
     async def _batch_connection(self) -> AsyncIterator[Any]:
         pool = self._batches or await self._open_batches()
         async with pool.acquire(timeout=POOL_TIMEOUT_SECONDS) as connection:
-            yield connection
+            try:
+                yield connection
+            except Exception as error:
+                if is_outage(error):
+                    # Back in the pool it would first wait for an answer to what timed out; and
+                    # those that idle there have lost the server as well.
+                    connection.terminate()
+                    await pool.expire_connections()
+                raise
 
     async def _open_batches(self) -> "asyncpg.Pool[Any]":
         async with self._opening:
@@ -203,6 +212,21 @@ def _pg_pool(dsn: str, service: str, size: int) -> "asyncpg.Pool[Any]":
         reset=_as_it_is,
         server_settings=_session(service) | _BY_KEYS,
     )
+
+
+@contextlib.asynccontextmanager
+async def _begun(connection: Any) -> AsyncIterator[None]:
+    """A transaction that is not rolled back on a server which does not answer: that would take
+    another time-out, and the server ends it with the connection."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    except BaseException as error:
+        if not is_outage(error):
+            await transaction.rollback()
+        raise
+    await transaction.commit()
 
 
 async def _as_it_is(_connection: Any) -> None:

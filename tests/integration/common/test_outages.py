@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from common.db import database as database_module
 from common.db.faults import is_outage
 from common.errors import Unavailable
 from common.runtime import Idempotency, Service
+from common.runtime.items import CommandItem
 from tests.parts.errors import PartUnavailable
 from tests.parts.kafka import QUICK_RETURN, KafkaNode
 from tests.parts.node import Node
@@ -23,7 +24,7 @@ from tests.support.harness import idle, make, publish, published, running, until
 from tests.support.tally.reading import count_of, counts_of, delivered, review, size_of
 from tests.support.tally.service import TALLY, Add, Added
 
-STATEMENT_SECONDS = 2
+STATEMENT_SECONDS = 4
 
 
 def started(node: Node) -> Iterator[Node]:
@@ -144,6 +145,32 @@ async def test_a_frozen_database_is_given_up_on_in_bounded_time(
         assert await accepted(service, Add("s1", "commanded", 5)) == Added(5)
     await all_counted(service, {"p0": 20, "commanded": 5})
     assert await size_of(service, "dead_letters") == 0
+
+
+async def test_what_a_frozen_database_left_unanswered_is_not_waited_for_again(
+    server: PostgresNode, service: Service
+) -> None:
+    """To roll back would take a second time-out, and the caller longer than it waits."""
+    await service.submit(Add("s1", "p0", 0))
+    await service.database.ping()
+    await asyncio.to_thread(server.pause)
+    try:
+        took = await asyncio.gather(
+            _seconds_until_given_up(service.runner.run([CommandItem(Add("s1", "p0", 1))])),
+            _seconds_until_given_up(service.database.ping()),
+        )
+    finally:
+        await asyncio.to_thread(server.resume)
+    assert max(took) < 1.9 * STATEMENT_SECONDS
+    async with asyncio.timeout(60):
+        assert await accepted(service, Add("s1", "p0", 5)) == Added(5)
+
+
+async def _seconds_until_given_up(asking: Awaitable[object]) -> float:
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await asking
+    return time.monotonic() - began
 
 
 async def test_events_wait_in_the_outbox_while_the_broker_is_dead(
