@@ -26,7 +26,12 @@ JournalOption = Annotated[
 ]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="Write the report as JSON.")]
 PatienceOption = Annotated[
-    float, typer.Option("--patience", min=1, help="Seconds to wait for a system that is down.")
+    float,
+    typer.Option(
+        "--patience",
+        min=1,
+        help="Seconds to wait for a system that is down, or a service that has not heard yet.",
+    ),
 ]
 SettleOption = Annotated[
     float,

@@ -15,7 +15,6 @@ from kefu.replay.plan import Step
 from kefu.replay.records import Acknowledged
 from kefu.replay.script import CaseMove
 
-CASE_SECONDS = 30.0
 STALE_ATTEMPTS = 10
 NOT_YET = frozenset({"order_not_known"})
 """Refusals that pass by themselves: after-sales has not heard of the order yet."""
@@ -86,7 +85,7 @@ class Desk:
                     raise
 
     async def _profile(self, path: str, token: str) -> Any:
-        answer = await patiently(lambda: self._http.get(CHAT, path, token), CASE_SECONDS)
+        answer = await patiently(lambda: self._http.get(CHAT, path, token), self._http.patience)
         names = ("name", "tags", "attributes", "note", "priority", "dedicated_agent_id")
         answer.body = {name: answer.body[name] for name in names}
         return answer
@@ -100,7 +99,7 @@ class Desk:
         order_id = self._names.order(move.order)
         buyers_move = move.do in ("ship_back", "withdraw")
         actor = f"buyer:{step.buyer}" if buyers_move else self._staff(step)
-        until = time.monotonic() + CASE_SECONDS
+        until = time.monotonic() + self._http.patience
         for attempt in count():
             case = await self.newest_case(order_id)
             action = self._names.action(step.id) + (f"~{attempt}" if attempt else "")
@@ -128,7 +127,7 @@ class Desk:
 
     async def newest_case(self, order_id: str) -> dict[str, Any]:
         """The newest case of an order once it is there and no command of it is under way."""
-        until = time.monotonic() + CASE_SECONDS
+        until = time.monotonic() + self._http.patience
         while time.monotonic() < until:
             found = await self._http.get(
                 "aftersales", "/v1/cases", self._people.supervisor, order_id=order_id, limit=1
@@ -137,7 +136,8 @@ class Desk:
             if cases and not cases[0]["pending"]:
                 return cases[0]
             await asyncio.sleep(0.2)
-        raise Unplayed(f"{order_id}: no case that could be moved within {CASE_SECONDS:.0f} s")
+        waited = f"{self._http.patience:.0f} s"
+        raise Unplayed(f"{order_id}: no case that could be moved within {waited}")
 
     # -- who --------------------------------------------------------------------------------
 

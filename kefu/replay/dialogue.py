@@ -203,7 +203,7 @@ class Talk:
 
         async def send(key: str, content: dict[str, Any]) -> Acknowledged:
             return await patiently(
-                lambda: buyer.post("/v1/return_requests", key, content), SHOWN_SECONDS
+                lambda: buyer.post("/v1/return_requests", key, content), self._patience
             )
 
         await self._people.actions.do(
@@ -225,7 +225,8 @@ def message_body(turn: Turn, action: str, names: Names) -> dict[str, Any]:
 
 
 async def patiently(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """Tries again while the answer is 404: one service may hear of a thing before another."""
+    """Tries again while the answer is 404: one service hears of a thing before another, by as much
+    as the bus is away between them."""
     until = time.monotonic() + seconds
     while True:
         try:
