@@ -112,7 +112,8 @@ def finding(ours: Series, bare: Series) -> Finding:
         peer=bare,
         peer_is="bare Kafka round trip at the same rate",
         mark=ratio_at_most(3),
-        note=f"1 in {EACH} messages opens a conversation and is routed",
+        note=f"1 in {EACH} messages opens a conversation and is routed; "
+        "docs/benchmarks.md has the profile and what limits it",
     )
 
 

@@ -257,8 +257,14 @@ def _other_order_reminded(
     )
 
 
+def counts_still(reminder: Reminder) -> bool:
+    """Whether it was not stopped before the buyer saw it: a stopped one may be reported as written
+    later on."""
+    return reminder.state != "stopped" or reminder.message_id is not None
+
+
 def _reached_buyer(reminder: Reminder, now: datetime) -> bool:
-    if reminder.state not in ("due", "sent") or reminder.fired_at is None:
+    if reminder.fired_at is None or not counts_still(reminder):
         return False
     return now - reminder.fired_at < CAP_WINDOW
 

@@ -22,7 +22,7 @@ from .order_events import HistoryEntry
 from .orders import Order
 from .recovered import Arm
 from .reminder_policies import EditedPolicy, ReminderPolicy
-from .reminders import Reminder
+from .reminders import Reminder, counts_still
 
 
 def table_of(model: type[SQLModel]) -> sa.Table:
@@ -58,8 +58,8 @@ REMINDERS = Binding(
         "of_order": Index(columns=("shop_id", "order_id")),
         "of_buyer": Index(
             columns=("shop_id", "buyer_id"),
-            where=lambda reminder: reminder.state != "stopped",
-            sql="t.state <> 'stopped'",
+            where=counts_still,
+            sql="t.state <> 'stopped' OR t.message_id IS NOT NULL",
         ),
         "by_id": Index(columns=("shop_id", "reminder_id")),
     },

@@ -38,8 +38,10 @@ MASKED_KEYS = frozenset(
 )  # fmt: skip
 
 _GAP = r"[-\s.\u2010-\u2015]?"
-_PHONE = rf"(?<!\d)(?:(?:\+|00)?86{_GAP})?[1１]\d\d{_GAP}\d{{4}}{_GAP}\d{{4}}(?!\d)"
-_LANDLINE = rf"(?<!\d)0\d{{2,3}}{_GAP}\d{{7,8}}(?!\d)"
+# Where a number may begin: not inside another one, but behind what `repr` writes with digits.
+_START = r"(?:(?<!\d)|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-f]{4}))"
+_PHONE = rf"{_START}(?:(?:\+|00)?86{_GAP})?[1１]\d\d{_GAP}\d{{4}}{_GAP}\d{{4}}(?!\d)"
+_LANDLINE = rf"{_START}0\d{{2,3}}{_GAP}\d{{7,8}}(?!\d)"
 _EMAIL = r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
 _JWT = r"eyJ[\w-]{4,}\.[\w-]+\.?[\w-]*|(?i:bearer)[\s.]+[\w~+/.=-]{8,}"
 _URL_LOGIN = r"(?<=://)[^\s/@]*:[^\s/@]*(?=@)"

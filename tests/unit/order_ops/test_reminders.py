@@ -190,6 +190,16 @@ def test_no_more_than_three_reminders_a_day_reach_one_buyer() -> None:
     assert decide(found, rules, [reminder, *old], reminder.due_at) == Remind(1, "message")
 
 
+def test_a_reminder_that_was_given_up_and_yet_written_counts_for_the_day() -> None:
+    found, rules = order(), policy()
+    reminder = planned(found, rules)[0]
+    given_up = [earlier(f"p{n}", 1, at(hours=-n), state="stopped") for n in (1, 2, 3)]
+    assert decide(found, rules, [reminder, *given_up], reminder.due_at) == Remind(1, "message")
+    for one in given_up:
+        one.message_id = f"m-{one.order_id}"
+    assert decide(found, rules, [reminder, *given_up], reminder.due_at) == Drop(1, "cap")
+
+
 def test_two_unpaid_orders_of_one_buyer_get_one_reminder() -> None:
     found, rules = order(), policy()
     reminder = planned(found, rules)[0]

@@ -85,6 +85,11 @@ def test_nor_anywhere_inside_a_line(found: tuple[str, Any], key: str) -> None:
     assert not survives(phone, mask_mapping({key: value, "attempt": 3}))
 
 
+@pytest.mark.parametrize("before", ["\x08", "\u2009"])
+def test_nor_behind_a_character_that_is_written_with_digits(before: str) -> None:
+    assert not survives("13000000000", mask_mapping({"event": repr((f"{before}13000000000",))}))
+
+
 @given(st.sampled_from(sorted(MASKED_KEYS)), st.text() | st.integers() | st.lists(st.text()))
 def test_listed_keys_are_masked_whatever_they_hold(key: str, value: Any) -> None:
     for name in (key, key.upper(), key.replace("_", "-")):
