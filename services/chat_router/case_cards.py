@@ -112,7 +112,7 @@ def follow(event: CaseEvent, work: Work) -> None:
     notice = notice_of(event)
     if notice is not None:
         take_in(notice, work)
-    is_news = _keep(event, work)
+    is_news = _keep(event, known, work)
     buyer = work.get(Buyer, event.shop_id, event.buyer_id)
     if not is_news or buyer is None:
         return
@@ -124,8 +124,7 @@ def follow(event: CaseEvent, work: Work) -> None:
             tell_all(conversation, buyer, ("case",), work)
 
 
-def _keep(event: CaseEvent, work: Work) -> bool:
-    known = work.get(KnownCase, event.shop_id, event.case_id)
+def _keep(event: CaseEvent, known: KnownCase | None, work: Work) -> bool:
     if known is None:
         known = KnownCase(
             shop_id=event.shop_id,
