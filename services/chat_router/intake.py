@@ -36,9 +36,13 @@ class SendMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def needs_of(incoming: Incoming) -> Iterable[Need]:
-    """All that a message into an open conversation takes: one loading round."""
+    """All that a message into an open conversation takes: one loading round.
+
+    The groups are for those that open one; beside the settings they cost no round of their own.
+    """
     shop_id = incoming.shop_id
     yield row(ShopSettings, shop_id)
+    yield rows(SkillGroup, "of_shop", shop_id)
     yield rows(Message, "of_client", shop_id, incoming.source, incoming.client_message_id)
     if incoming.conversation_id is not None:
         yield row(Conversation, shop_id, incoming.conversation_id)
@@ -51,7 +55,6 @@ def needs_to_open(incoming: Incoming, work: Work) -> Iterable[Need]:
     shop_id, buyer_id = incoming.shop_id, incoming.buyer_id
     if buyer_id is not None and not work.all(Conversation, "open_of_buyer", shop_id, buyer_id):
         yield row(Buyer, shop_id, buyer_id)
-        yield rows(SkillGroup, "of_shop", shop_id)
 
 
 def needs_of_thread(incoming: Incoming, work: Work) -> Iterable[Need]:

@@ -1,7 +1,7 @@
 """The router's loop: on the elected replica, woken by whatever may let a buyer be served.
 
-Read a snapshot, decide (`routing.assign`), submit one command per shop. The command is fenced,
-so that it does not matter whether another replica believes to be elected too.
+Read who is there and who waits, decide (`routing.assign`), submit one command per shop. The command
+is fenced, so that it does not matter whether another replica believes to be elected too.
 """
 
 from collections.abc import Iterable
@@ -14,25 +14,29 @@ from .assignments import Place, Routed, RouteShop
 from .attendance import SweepAgent
 from .routing import Assignment, Candidate, Tiers, Waiting, assign, expected_wait
 from .shop_settings import ShopSettings, is_open_at
-from .store import lists, queues
+from .store import queues
 
 HEAD = 200
 """How far into each group's queue one decision looks."""
 
 
 class Snapshot(NamedTuple):
-    """A shop at one moment."""
+    """What is known of a shop, read in this order.
 
-    settings: ShopSettings
+    The fence first: whatever is routed after it makes the command stale. Agents before buyers: who
+    is freed by a transfer is not seen without the buyer it sends on, who has the older claim.
+    """
+
     rounds: int
-    heads: list[queues.Queue]
+    settings: ShopSettings
     agents: list[Candidate]
+    heads: list[queues.Queue]
 
 
 async def route_waiting(service: Service) -> None:
     """Places everybody who can be placed, in every shop."""
-    async with service.database.read() as conn:
-        shops = await queues.waiting_shops(conn)
+    async with service.database.quick_read() as tx:
+        shops = await queues.waiting_shops(tx)
     for shop_id in shops:
         while await _route_shop(service, shop_id):
             pass
@@ -61,15 +65,11 @@ async def _route_shop(service: Service, shop_id: str) -> bool:
 
 
 async def _snapshot(service: Service, shop_id: str, now: datetime) -> Snapshot:
-    # Of one moment: who is freed by a transfer must not be seen without the buyer it sends on,
-    # who has the older claim on them. Whatever is routed afterwards makes the command stale.
-    async with service.database.snapshot() as conn:
-        rounds = await queues.rounds_of_routing(conn, shop_id)
-        settings = await lists.settings(conn, shop_id)
-        states = queues.waiting_states(is_open=is_open_at(settings, now))
-        heads = await queues.queues(conn, shop_id, states, HEAD)
-        agents = await queues.candidates(conn, shop_id)
-    return Snapshot(settings, rounds, heads, agents)
+    async with service.database.quick_read() as tx:
+        rounds, settings = await queues.fence_and_settings(tx, shop_id)
+        agents = await queues.candidates(tx, shop_id)
+        heads = await queues.queues(tx, shop_id, HEAD, is_open=is_open_at(settings, now))
+    return Snapshot(rounds, settings, agents, heads)
 
 
 async def _served_lately(

@@ -5,6 +5,7 @@ each field. A `Binding` knows how to turn one into the other and which lookups t
 load for a batch.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -56,6 +57,8 @@ class Binding(Generic[S]):
     indexes: Mapping[str, Index[S]] = field(default_factory=dict)
     lock: bool = True
     columns: tuple[ColumnSpec, ...] = field(init=False)
+    unique: frozenset[int] = field(init=False)
+    """Positions of the fields that decide whether a row is in the way of another's insert."""
 
     def __post_init__(self) -> None:
         """Check that struct and table agree, and prepare the codecs."""
@@ -68,6 +71,9 @@ class Binding(Generic[S]):
         hints = get_type_hints(self.kind, include_extras=True)
         specs = tuple(_spec(self.table.columns[name], hints[name]) for name in fields)
         object.__setattr__(self, "columns", specs)
+        names = unique_columns(self.table)
+        unique = frozenset(n for n, name in enumerate(fields) if name in names)
+        object.__setattr__(self, "unique", unique)
 
     def key_of(self, row: S) -> Values:
         """The primary key values of a row."""
@@ -118,6 +124,27 @@ class RowCodec(Generic[S]):
             if changed[position] is not None:
                 changed[position] = codec(changed[position])
         return self.kind(**dict(zip(self.names, changed, strict=True)))
+
+
+def unique_columns(table: sa.Table) -> set[str]:
+    """The columns of a table's unique keys, and those that their conditions look at.
+
+    The primary key's are left out: a row's never changes.
+    """
+    found: set[str] = set()
+    for constraint in table.constraints:
+        if isinstance(constraint, sa.UniqueConstraint):
+            found.update(constraint.columns.keys())
+    for index in table.indexes:
+        if index.unique:
+            found.update(index.columns.keys())
+            conditions = [options.get("where") for options in index.dialect_options.values()]
+            words = {word for one in conditions for word in _WORD.findall(str(one))}
+            found.update(words & set(table.columns.keys()))
+    return found
+
+
+_WORD = re.compile(r"\w+")
 
 
 def _json_text(value: Any) -> str:

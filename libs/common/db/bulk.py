@@ -5,6 +5,7 @@ on the number of rows, and many rows to be inserted by COPY; SQLite takes `execu
 one JSON array. `transaction.py` runs them.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -14,9 +15,9 @@ import sqlalchemy as sa
 from common.db.binding import Binding, Index, Values, pg_type_of
 
 
-def _unnest(types: Iterable[str], first: int = 1) -> str:
+def _unnest(types: Iterable[str]) -> str:
     # JSON arrays travel as text and are cast one by one: the driver has no array codec for json.
-    casts = (f"${n}::{'text' if kind == 'json' else kind}[]" for n, kind in enumerate(types, first))
+    casts = (f"${n}::{'text' if kind == 'json' else kind}[]" for n, kind in enumerate(types, 1))
     return f"unnest({', '.join(casts)})"
 
 
@@ -39,24 +40,22 @@ class Insert(NamedTuple):
 
     table: str
     columns: tuple[str, ...]
-    types: tuple[str, ...]
+    postgres: str
+    """The statement for rows as arrays."""
     sqlite: str
-    """The statement on SQLite."""
 
     @classmethod
     def into(cls, table: sa.Table, columns: Sequence[str]) -> "Insert":
         """An insert of these columns; the others get their defaults."""
+        names, types = _quoted(columns), [pg_type_of(table.columns[name]) for name in columns]
         marks = ", ".join("?" for _ in columns)
-        types = tuple(pg_type_of(table.columns[name]) for name in columns)
-        sqlite = f'INSERT INTO "{table.name}" ({_quoted(columns)}) VALUES ({marks})'
-        return cls(table.name, tuple(columns), types, sqlite)
-
-    def postgres(self, first: int) -> str:
-        """The statement on PostgreSQL for rows as arrays, parameters numbered from `first`."""
-        picked = ", ".join(map(_picked, self.columns, self.types))
-        columns, source = _quoted(self.columns), _unnest(self.types, first)
-        return (
-            f'INSERT INTO "{self.table}" ({columns}) SELECT {picked} FROM {source} AS v({columns})'
+        picked = ", ".join(map(_picked, columns, types))
+        into = f'INSERT INTO "{table.name}" ({names})'
+        return cls(
+            table.name,
+            tuple(columns),
+            f"{into} SELECT {picked} FROM {_unnest(types)} AS v({names})",
+            f"{into} VALUES ({marks})",
         )
 
 
@@ -176,6 +175,8 @@ class StatementBook:
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
         self._statements: dict[type[Any], Statements] = {}
+        self._changes: dict[tuple[str, ...], str] = {}
+        self._questions: dict[tuple[str, ...], str] = {}
 
     def of(self, binding: Binding[Any]) -> Statements:
         """The (cached) statements of a binding."""
@@ -183,3 +184,42 @@ class StatementBook:
         if found is None:
             found = self._statements[binding.kind] = Statements(binding, self._dialect)
         return found
+
+    def changes(self, texts: tuple[str, ...]) -> str:
+        """One statement for changes of which none sees what another does; PostgreSQL only.
+
+        Its parameters are those of each, one after the other.
+        """
+        found = self._changes.get(texts)
+        if found is None:
+            *others, last = _numbered_on(texts)
+            beside = ", ".join(f"change_{n} AS ({text})" for n, text in enumerate(others))
+            found = self._changes[texts] = f"WITH {beside} {last}" if others else last
+        return found
+
+    def questions(self, texts: tuple[str, ...]) -> str:
+        """One statement for questions: answers (number of the question, row); PostgreSQL only."""
+        found = self._questions.get(texts)
+        if found is None:
+            found = self._questions[texts] = " UNION ALL ".join(
+                f"SELECT {n}, ROW(q.*) FROM ({text}) AS q"
+                for n, text in enumerate(_numbered_on(texts))
+            )
+        return found
+
+
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+def _numbered_on(texts: Sequence[str]) -> list[str]:
+    """The texts with their parameters numbered through, as if they were one."""
+    numbered: list[str] = []
+    before = 0
+    for text in texts:
+        numbered.append(_shifted(text, before))
+        before += max((int(n) for n in _PARAMETER.findall(text)), default=0)
+    return numbered
+
+
+def _shifted(text: str, by: int) -> str:
+    return _PARAMETER.sub(lambda found: f"${by + int(found[1])}", text)

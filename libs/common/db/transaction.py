@@ -6,7 +6,7 @@ reports, rare writes) uses `Database.read` and `Database.write`. Errors are the 
 `faults.py` knows both kinds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import aiosqlite
@@ -20,6 +20,11 @@ FEW_ROWS = 50
 
 Note = Callable[[str], None]
 """Is told each statement that a transaction sends."""
+Question = tuple[str, Sequence[Values]]
+"""A query and its input."""
+NOTHING: Question = ("", ())
+Change = tuple[Insert | str, Sequence[Values]]
+"""An insert or a statement, and the rows it is for, their values in its order."""
 
 
 class Transaction(Protocol):
@@ -39,10 +44,15 @@ class Transaction(Protocol):
         """One statement that answers rows, for all of `rows` as its input; [] without input."""
         ...
 
-    async def insert(self, *inserts: tuple[Insert, Sequence[Values]]) -> None:
-        """Insert rows into tables that have nothing to do with one another.
+    async def query_all(self, *questions: Question) -> list[Sequence[Sequence[Any]]]:
+        """The answers of several queries, of which none depends on another."""
+        ...
 
-        Values stand in the order of the insert's columns.
+    async def write(self, *changes: Change, last: Question = NOTHING) -> Sequence[Sequence[Any]]:
+        """Change rows in many ways of which none needs to see what another did.
+
+        No two of them may touch the same row, or a unique key that one frees and another takes.
+        What the `last` change answers is handed back.
         """
         ...
 
@@ -76,31 +86,49 @@ class PostgresTransaction:
         """See `Transaction`."""
         return await self.fetch(sql, *_columns_as_arrays(rows)) if rows else []
 
-    async def insert(self, *inserts: tuple[Insert, Sequence[Values]]) -> None:
+    async def query_all(self, *questions: Question) -> list[Sequence[Sequence[Any]]]:
+        """See `Transaction`. One statement for all: that is one wait for the server, not many."""
+        answers: list[Sequence[Sequence[Any]]] = [[] for _ in questions]
+        asked = [(n, sql, rows) for n, (sql, rows) in enumerate(questions) if rows]
+        if len(asked) == 1:
+            ((n, sql, rows),) = asked
+            answers[n] = await self.query(sql, rows)
+        elif asked:
+            text = self._book.questions(tuple(sql for _, sql, _ in asked))
+            found: list[list[Any]] = [[] for _ in asked]
+            for n, row in await self.fetch(text, *_all_columns(rows for _, _, rows in asked)):
+                found[n].append(row)
+            for (n, _, _), answer in zip(asked, found, strict=True):
+                answers[n] = answer
+        return answers
+
+    async def write(self, *changes: Change, last: Question = NOTHING) -> Sequence[Sequence[Any]]:
         """See `Transaction`.
 
-        Many rows are copied in: that costs half the time of the quickest INSERT, on both sides.
-        A few go in one statement for all tables: that is one wait for the server, not two a table.
+        A few rows go in one statement for all changes: that is one wait for the server, not one or
+        two for each. Many rows are copied in: that costs half the time of the quickest INSERT, on
+        both sides.
         """
-        given = [(into, rows) for into, rows in inserts if rows]
-        if 0 < sum(len(rows) for _, rows in given) <= FEW_ROWS:
-            await self._insert_few(given)
-            return
-        for into, rows in given:
+        given = [(change, rows) for change, rows in (*changes, last) if rows]
+        if not given:
+            return []
+        if sum(len(rows) for _, rows in given) <= FEW_ROWS:
+            texts = (one.postgres if isinstance(one, Insert) else one for one, _ in given)
+            text = self._book.changes(tuple(texts))
+            return await self.fetch(text, *_all_columns(rows for _, rows in given))
+        for change, rows in changes:
+            if isinstance(change, Insert):
+                await self._copy(change, rows)
+            else:
+                await self.execute(change, rows)
+        return await self.query(*last)
+
+    async def _copy(self, into: Insert, rows: Sequence[Values]) -> None:
+        if rows:
             self._note(f"COPY {into.table}")
             await self._connection.copy_records_to_table(
                 into.table, records=rows, columns=into.columns
             )
-
-    async def _insert_few(self, given: Sequence[tuple[Insert, Sequence[Values]]]) -> None:
-        statements: list[str] = []
-        parameters: list[list[Any]] = []
-        for into, rows in given:
-            statements.append(into.postgres(len(parameters) + 1))
-            parameters.extend(_columns_as_arrays(rows))
-        *others, last = statements
-        beside = ", ".join(f"insert_{n} AS ({sql})" for n, sql in enumerate(others))
-        await self.fetch(f"WITH {beside} {last}" if others else last, *parameters)
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Sequence[Any]]:
         """See `Transaction`."""
@@ -133,15 +161,24 @@ class SqliteTransaction:
         """See `Transaction`."""
         return await self.fetch(sql, msgspec.json.encode(rows).decode()) if rows else []
 
-    async def insert(self, *inserts: tuple[Insert, Sequence[Values]]) -> None:
+    async def query_all(self, *questions: Question) -> list[Sequence[Sequence[Any]]]:
         """See `Transaction`."""
-        for into, rows in inserts:
-            await self.execute(into.sqlite, rows)
+        return [await self.query(sql, rows) for sql, rows in questions]
+
+    async def write(self, *changes: Change, last: Question = NOTHING) -> Sequence[Sequence[Any]]:
+        """See `Transaction`."""
+        for change, rows in changes:
+            await self.execute(change.sqlite if isinstance(change, Insert) else change, rows)
+        return await self.query(*last)
 
     async def fetch(self, sql: str, *parameters: Any) -> Sequence[Sequence[Any]]:
         """See `Transaction`."""
         self._note(sql)
         return list(await self._connection.execute_fetchall(sql, parameters))
+
+
+def _all_columns(inputs: Iterable[Sequence[Values]]) -> list[list[Any]]:
+    return [column for rows in inputs for column in _columns_as_arrays(rows)]
 
 
 def _columns_as_arrays(rows: Sequence[Values]) -> list[list[Any]]:

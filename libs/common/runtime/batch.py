@@ -12,7 +12,7 @@ Invariants (docs/common/runtime.md names the tests that pin them):
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -155,6 +155,20 @@ class BatchRunner:
         return [*first, *late], [*wakes, *more]
 
 
+class _Question(NamedTuple):
+    """A query, its input, and who takes what it finds."""
+
+    sql: str
+    keys: list[Values]
+    take: Callable[[Sequence[Sequence[Any]]], None]
+
+
+async def _ask(tx: Transaction, questions: Sequence[_Question]) -> None:
+    answers = await tx.query_all(*((one.sql, one.keys) for one in questions))
+    for question, found in zip(questions, answers, strict=True):
+        question.take(found)
+
+
 class _Batch:
     """One attempt at a batch: one transaction, one `Work`."""
 
@@ -173,7 +187,6 @@ class _Batch:
     async def run(self) -> tuple[list[Outcome], list[str]]:
         async with self.database.transaction() as tx:
             await self._drop_duplicate_events(tx)
-            await self._find_known_answers(tx)
             await self._load(tx)
             await self._drop_stale_timers(tx)
             for position in self._open():
@@ -235,14 +248,17 @@ class _Batch:
         ]
         await tx.execute(_SQLITE_FORGET if self.sqlite else _PG_FORGET, unfinished)
 
-    async def _find_known_answers(self, tx: Transaction) -> None:
-        asked = [
+    def _known_answers(self) -> "_Question":
+        asked = {
             (item.idempotency.scope, item.idempotency.key)
             for item in self.items
             if isinstance(item, CommandItem) and item.idempotency
-        ]
+        }
         sql = _SQLITE_ANSWERS if self.sqlite else _PG_ANSWERS
-        known = {(r[0], r[1]): r for r in await tx.query(sql, list(set(asked)))}
+        return _Question(sql, list(asked), self._answer_again)
+
+    def _answer_again(self, found: Sequence[Sequence[Any]]) -> None:
+        known = {(row[0], row[1]): row for row in found}
         first: set[tuple[str, str]] = set()
         for position, item in enumerate(self.items):
             if isinstance(item, CommandItem) and item.idempotency:
@@ -303,17 +319,34 @@ class _Batch:
     # -- loading ----------------------------------------------------------------------------
 
     async def _load(self, tx: Transaction) -> None:
+        """Known answers, and all that the items need, depth by depth and in lock order.
+
+        What is only read is asked for together, up to the next that is locked.
+        """
+        together = [self._known_answers()]
         depth = 0
-        while True:
-            wanted = self._wanted(depth)
-            if wanted is None:
-                return
+        while (wanted := self._wanted(depth)) is not None:
             for kind, index in sorted(wanted, key=self._lock_order):
-                keys = wanted[kind, index]
                 binding = next(b for b in self.runner.bindings if b.kind is kind)
-                found = await tx.query(tx.statements(binding).select(index), keys)
-                self.work.loaded(kind, index, keys, found)
+                question = self._lookup(tx, binding, index, wanted[kind, index])
+                if binding.lock:
+                    await _ask(tx, together)
+                    await _ask(tx, [question])
+                    together = []
+                else:
+                    together.append(question)
+            await _ask(tx, together)
+            together = []
             depth += 1
+        await _ask(tx, together)
+
+    def _lookup(
+        self, tx: Transaction, binding: Binding[Any], index: str | None, keys: list[Values]
+    ) -> "_Question":
+        def take(found: Sequence[Sequence[Any]]) -> None:
+            self.work.loaded(binding.kind, index, keys, found)
+
+        return _Question(tx.statements(binding).select(index), keys, take)
 
     def _lock_order(self, source: tuple[type, str | None]) -> tuple[int, str]:
         return self.runner._order[source[0]], source[1] or ""
@@ -356,7 +389,7 @@ class _Batch:
             and outcome.status in ("failed", "again")
             and item.key in self.fenced
         ]
-        await tx.insert((_RESTORE, rows))
+        await tx.write((_RESTORE, rows))
 
     # -- handling ---------------------------------------------------------------------------
 

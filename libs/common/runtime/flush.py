@@ -1,4 +1,4 @@
-"""Writes what a batch changed: one statement per table, then feed numbers, then the outbox."""
+"""Writes what a batch changed: rows, timers and feed heads, then what needs the feeds' numbers."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from common.contracts.deliveries import format_deliveries
 from common.db.backbone import backbone_tables
 from common.db.binding import Binding, Values
 from common.db.bulk import Insert
-from common.db.transaction import Transaction
+from common.db.transaction import Change, Transaction
 from common.db.types import utc_to_text
 from common.ids import new_id
 from common.runtime.work import Armed, Emitted, Work
@@ -94,11 +94,15 @@ async def flush(
     answers: tuple[Insert, Sequence[Values]],
 ) -> Numbers:
     """Write rows, timers, feed, outbox and answers of a batch into its transaction."""
-    await _write_rows(tx, bindings, work)
-    await _write_timers(tx, work.armed)
-    numbers = await _number_deliveries(tx, events)
+    counts = _counts(events)
+    heads = await tx.write(
+        *await _rows(tx, bindings, work),
+        *_timers(tx.dialect, work.armed),
+        last=(_SQLITE_HEADS if tx.dialect == "sqlite" else _PG_HEADS, counts),
+    )
+    numbers = _numbers(events, counts, heads)
     moment = utc_to_text(work.now) if tx.dialect == "sqlite" else work.now
-    await tx.insert(
+    await tx.write(
         (_FEED, _feed_rows(events, numbers, moment)),
         (_OUTBOX, _outbox_rows(events, numbers, moment)),
         answers,
@@ -106,31 +110,39 @@ async def flush(
     return numbers
 
 
-async def _write_rows(tx: Transaction, bindings: Sequence[Binding[Any]], work: Work) -> None:
-    inserts: list[tuple[Insert, Sequence[Values]]] = []
+async def _rows(tx: Transaction, bindings: Sequence[Binding[Any]], work: Work) -> list[Change]:
+    """What is to be written of rows; what must be written before the rest is written already."""
+    updates: list[Change] = []
+    inserts: list[Change] = []
     for binding in bindings:
         changes = work.changes(binding)
         if not changes:
             continue
         statements = tx.statements(binding)
-        # Deletes and updates first: they may free a unique key that an insert takes.
+        # Deletes first, and updates that may free a unique key: an insert may take it.
         await tx.execute(statements.delete, changes.deletes)
         if changes.updates:
             update = statements.update(frozenset(changes.changed))
-            await tx.execute(update.sql, [update.pick(values) for values in changes.updates])
+            picked = [update.pick(values) for values in changes.updates]
+            if changes.inserts and changes.changed & binding.unique:
+                await tx.execute(update.sql, picked)
+            else:
+                updates.append((update.sql, picked))
         inserts.append((statements.insert, changes.inserts))
-    await tx.insert(*inserts)
+    return updates + inserts
 
 
-async def _write_timers(tx: Transaction, armed: Sequence[Armed]) -> None:
+def _timers(dialect: str, armed: Sequence[Armed]) -> list[Change]:
     if not armed:
-        return
-    sqlite = tx.dialect == "sqlite"
+        return []
+    sqlite = dialect == "sqlite"
     last = {timer.key: timer for timer in armed}
     cancels = [(key,) for key, timer in sorted(last.items()) if timer.payload is None]
     arms = [_timer_values(timer, sqlite) for _, timer in sorted(last.items()) if timer.payload]
-    await tx.execute(_SQLITE_CANCEL if sqlite else _PG_CANCEL, cancels)
-    await tx.execute(_SQLITE_TIMERS if sqlite else _PG_TIMERS, arms)
+    return [
+        (_SQLITE_CANCEL if sqlite else _PG_CANCEL, cancels),
+        (_SQLITE_TIMERS if sqlite else _PG_TIMERS, arms),
+    ]
 
 
 def _timer_values(timer: Armed, sqlite: bool) -> Values:
@@ -146,18 +158,22 @@ def _timer_values(timer: Armed, sqlite: bool) -> Values:
     )
 
 
-async def _number_deliveries(tx: Transaction, events: Sequence[Outgoing]) -> Numbers:
-    """For each event, the number it gets in each of its receivers' feeds."""
+def _counts(events: Sequence[Outgoing]) -> list[Values]:
+    """(shop, receiver, how many numbers of its feed are taken)."""
     counts: dict[tuple[str, str], int] = {}
     for event in events:
         for receiver in event.deliver:
             key = (event.envelope.shop_id, receiver)
             counts[key] = counts.get(key, 0) + 1
-    if not counts:
-        return [{} for _ in events]
-    sql = _SQLITE_HEADS if tx.dialect == "sqlite" else _PG_HEADS
-    heads = await tx.query(sql, [(*key, n) for key, n in counts.items()])
-    following = {(shop, receiver): last - counts[shop, receiver] for shop, receiver, last in heads}
+    return [(*key, count) for key, count in counts.items()]
+
+
+def _numbers(
+    events: Sequence[Outgoing], counts: Sequence[Values], heads: Sequence[Sequence[Any]]
+) -> Numbers:
+    """For each event, the number it gets in each of its receivers' feeds."""
+    last = {(shop, receiver): number for shop, receiver, number in heads}
+    following = {(shop, receiver): last[shop, receiver] - n for shop, receiver, n in counts}
     return [_take_numbers(event, following) for event in events]
 
 

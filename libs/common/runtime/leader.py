@@ -126,5 +126,5 @@ class Leader(Loop):
             loops, self._announcing = sorted(self._announcing), set()
             # A lost notification costs a poll interval, never an event.
             with contextlib.suppress(Exception):
-                async with self._database.transaction() as tx:
+                async with self._database.quick_write() as tx:
                     await tx.fetch("SELECT pg_notify($1, $2)", self._channel, ",".join(loops))

@@ -25,7 +25,7 @@ POLL_SECONDS = 0.5
 BATCH_ROWS = 1000
 # Groups start at least so far apart: commits that follow one another closely share a group, and
 # so the cost of a question, a publish and a deletion. Sockets here do not wait for the relay.
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.025
 FLIGHTS = 4
 
 _PG_PENDING = """
@@ -134,7 +134,7 @@ class Relay(Loop):
     async def _fly(self, group: list[Pending]) -> None:
         await self._bus.publish([row.message for row in group])
         rows: list[tuple[Any, ...]] = [(row.position,) for row in group]
-        async with self._database.transaction() as tx:
+        async with self._database.quick_write() as tx:
             await tx.execute(_SQLITE_DONE if self._database.is_sqlite else _PG_DONE, rows)
         oldest = group[0].created_at
         oldest = text_to_utc(oldest) if isinstance(oldest, str) else oldest

@@ -36,6 +36,15 @@ GROUPS = Binding(
     lock=False,
 )
 EDITED_GROUPS = Binding(EditedGroup, table_of(GroupRow), key=("shop_id", "group_id"))
+# Never changed once stored. One stored by another replica meanwhile is not seen before ours meets
+# the unique key; then the batch runs again and finds it.
+MESSAGES = Binding(
+    Message,
+    table_of(MessageRow),
+    key=("shop_id", "conversation_id", "seq"),
+    indexes={"of_client": Index(columns=("shop_id", "source", "client_message_id"))},
+    lock=False,
+)
 DESKS = Binding(Desk, table_of(DeskRow), key=("shop_id",))
 AGENTS = Binding(Agent, table_of(AgentRow), key=("shop_id", "agent_id"))
 ORDERS = Binding(
@@ -64,18 +73,13 @@ CONVERSATIONS = Binding(
     },
 )
 BUYERS = Binding(Buyer, table_of(BuyerRow), key=("shop_id", "buyer_id"))
-MESSAGES = Binding(
-    Message,
-    table_of(MessageRow),
-    key=("shop_id", "conversation_id", "seq"),
-    indexes={"of_client": Index(columns=("shop_id", "source", "client_message_id"))},
-)
 ROUNDS = Binding(Round, table_of(RoundRow), key=("shop_id", "conversation_id", "round"))
 
 BINDINGS = (
     SETTINGS,
-    EDITED_SETTINGS,
     GROUPS,
+    MESSAGES,
+    EDITED_SETTINGS,
     EDITED_GROUPS,
     DESKS,
     AGENTS,
@@ -83,7 +87,6 @@ BINDINGS = (
     CASES,
     CONVERSATIONS,
     BUYERS,
-    MESSAGES,
     ROUNDS,
 )
 """In lock order."""

@@ -1,4 +1,4 @@
-"""What the router reads: a snapshot of a shop's waiting buyers and of its agents' load.
+"""Who waits, and what agents have in hand: what the router reads, and lists of queues.
 
 Loads are counted from the conversations each time: a counter kept beside them would drift.
 """
@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.db.prepared import Prepared
+from common.db.transaction import Transaction
 
 from ..conversations import Conversation
 from ..models import AgentRow, ConversationRow, DeskRow, ShopSettingsRow, table_of
 from ..routing import Candidate, Waiting
 from ..shop_settings import ShopSettings
-from .reading import all_of
 
 CONVERSATIONS = table_of(ConversationRow)
 AGENTS = table_of(AgentRow)
@@ -39,72 +42,88 @@ class Load(NamedTuple):
     unanswered: int
 
 
-def waiting_states(*, is_open: bool) -> tuple[str, ...]:
-    """The states that are routed: the message box waits for the opening."""
-    return ("queued", "message_box") if is_open else ("queued",)
+_CONVERSATION = CONVERSATIONS.c
+_SHOP: "sa.BindParameter[str]" = sa.bindparam("shop_id", type_=sa.String())
+# Written out as in the partial index, or SQLite would not use it.
+_IS_WAITING: "sa.ColumnElement[bool]" = sa.text("state IN ('queued', 'message_box')")  # type: ignore[assignment]
 
 
-async def waiting_shops(conn: AsyncConnection) -> list[str]:
-    """Shops in which somebody waits."""
-    return await _values_of_waiting(conn, CONVERSATIONS.c.shop_id)
-
-
-async def _values_of_waiting(
-    conn: AsyncConnection, column: "sa.Column[str]", *here: "sa.ColumnElement[bool]"
-) -> list[str]:
+def _values_of_waiting(
+    column: "sa.Column[str]", *here: "sa.ColumnElement[bool]"
+) -> "sa.Select[tuple[str]]":
     """The different values of a column among those who wait, in order.
 
     It hops through the index from one value to the next: DISTINCT would read everybody who waits,
     each time the router looks.
     """
-    lowest = sa.select(sa.func.min(column).label("value")).where(_is_waiting(), *here)
+    lowest = sa.select(sa.func.min(column).label("value")).where(_IS_WAITING, *here)
     hops = lowest.cte("hops", recursive=True)
     following = lowest.where(column > hops.c.value).correlate(hops).scalar_subquery()
     hops = hops.union_all(sa.select(following).where(hops.c.value.is_not(None)))
-    found = await conn.execute(sa.select(hops.c.value).where(hops.c.value.is_not(None)))
-    return list(found.scalars())
+    return sa.select(hops.c.value).where(hops.c.value.is_not(None))
 
 
-def _is_waiting() -> "sa.ColumnElement[bool]":
-    # Written out as in the partial index, or SQLite would not use it.
-    return sa.text("state IN ('queued', 'message_box')")  # type: ignore[return-value]
-
-
-async def rounds_of_routing(conn: AsyncConnection, shop_id: str) -> int:
-    """The shop's fence."""
-    query = sa.select(DESKS.c.rounds).where(DESKS.c.shop_id == shop_id)
-    return (await conn.execute(query)).scalar() or 0
-
-
-async def queues(
-    conn: AsyncConnection, shop_id: str, states: tuple[str, ...], limit: int
-) -> list[Queue]:
-    """Each group's queue, the first `limit` of it, so that no group can hide another."""
-    table = CONVERSATIONS
-    shop = table.c.shop_id == shop_id
-    groups = await _values_of_waiting(conn, table.c.group_id, shop)
-    here = (shop, _is_waiting(), table.c.state.in_(states))
-    found = [
-        Queue(group_id, await _head(conn, (*here, table.c.group_id == group_id), limit))
-        for group_id in groups
-    ]
-    return [queue for queue in found if queue.head]
-
-
-async def _head(
-    conn: AsyncConnection, here: "tuple[sa.ColumnElement[bool], ...]", limit: int
-) -> list[Waiting]:
-    table = CONVERSATIONS
-    order = (table.c.rank, table.c.queued_at, table.c.conversation_id)
-    query = sa.select(*_AS_WAITING).where(*here).order_by(*order).limit(limit)
-    return [Waiting(**found._mapping) for found in await conn.execute(query)]
-
-
-# Some hundred rows are read each time somebody comes or goes: only what routing looks at.
-_AS_WAITING = (
-    *(CONVERSATIONS.c[n] for n in Waiting.__struct_fields__ if n != "is_unanswered"),
-    CONVERSATIONS.c.unanswered_since.is_not(None).label("is_unanswered"),
+_WAITING_SHOPS = Prepared(_values_of_waiting(_CONVERSATION.shop_id))
+_WAITING_GROUPS = Prepared(
+    _values_of_waiting(_CONVERSATION.group_id, _CONVERSATION.shop_id == _SHOP)
 )
+# Some hundred rows are read each time somebody comes or goes: only what routing looks at.
+_HEAD = Prepared(
+    sa.select(
+        *(_CONVERSATION[n] for n in Waiting.__struct_fields__ if n != "is_unanswered"),
+        _CONVERSATION.unanswered_since.is_not(None).label("is_unanswered"),
+    )
+    .where(
+        _CONVERSATION.shop_id == _SHOP,
+        _IS_WAITING,
+        (_CONVERSATION.state == "queued") | sa.bindparam("is_open", type_=sa.Boolean()),
+        _CONVERSATION.group_id == sa.bindparam("group_id", type_=sa.String()),
+    )
+    .order_by(_CONVERSATION.rank, _CONVERSATION.queued_at, _CONVERSATION.conversation_id)
+    .limit(sa.bindparam("limit", type_=sa.Integer()))
+)
+
+
+async def waiting_shops(tx: Transaction) -> list[str]:
+    """Shops in which somebody waits."""
+    return [found["value"] for found in await _WAITING_SHOPS.rows(tx)]
+
+
+async def queues(tx: Transaction, shop_id: str, limit: int, *, is_open: bool) -> list[Queue]:
+    """Each group's queue, the first `limit` of it, so that no group can hide another.
+
+    The message box waits for the opening.
+    """
+    found: list[Queue] = []
+    for group in await _WAITING_GROUPS.rows(tx, shop_id=shop_id):
+        group_id = group["value"]
+        head = await _HEAD.rows(
+            tx, shop_id=shop_id, group_id=group_id, is_open=is_open, limit=limit
+        )
+        if head:
+            found.append(Queue(group_id, [Waiting(**one) for one in head]))
+    return found
+
+
+_FENCE_AND_SETTINGS = Prepared(
+    sa.select(
+        sa.select(DESKS.c.rounds).where(DESKS.c.shop_id == _SHOP).scalar_subquery().label("fence"),
+        *SETTINGS.c,
+    ).select_from(
+        sa.select(_SHOP.label("asked"))
+        .subquery("shop")
+        .outerjoin(SETTINGS, SETTINGS.c.shop_id == sa.literal_column("shop.asked"))
+    )
+)
+
+
+async def fence_and_settings(tx: Transaction, shop_id: str) -> tuple[int, ShopSettings]:
+    """How many rounds of routing the shop has seen, and its settings."""
+    (found,) = await _FENCE_AND_SETTINGS.rows(tx, shop_id=shop_id)
+    fence = found.pop("fence") or 0
+    if found["shop_id"] is None:
+        return fence, ShopSettings(shop_id=shop_id)
+    return fence, msgspec.convert(found, ShopSettings)
 
 
 async def loads(conn: AsyncConnection, shop_id: str) -> dict[str, Load]:
@@ -119,30 +138,36 @@ async def loads(conn: AsyncConnection, shop_id: str) -> dict[str, Load]:
     return {agent: Load(held, waiting) for agent, held, waiting in await conn.execute(query)}
 
 
-async def candidates(conn: AsyncConnection, shop_id: str) -> list[Candidate]:
+def _held(counted: "sa.ColumnElement[int]") -> "sa.ScalarSelect[int]":
+    """What an agent has in hand, by the index: joined by agent it would be compared with all."""
+    return (
+        sa.select(counted)
+        .where(
+            _CONVERSATION.shop_id == AGENTS.c.shop_id,
+            _CONVERSATION.agent_id == AGENTS.c.agent_id,
+            sa.text("conversations.state = 'assigned'"),
+        )
+        .correlate(AGENTS)
+        .scalar_subquery()
+    )
+
+
+_CANDIDATES = Prepared(
+    sa.select(
+        *(AGENTS.c[n] for n in Candidate.__struct_fields__ if n not in ("open", "unanswered")),
+        _held(sa.func.count()).label("open"),
+        _held(sa.func.count(_CONVERSATION.unanswered_since)).label("unanswered"),
+    ).where(
+        AGENTS.c.shop_id == _SHOP,
+        (AGENTS.c.presence == "online") | (AGENTS.c.presence == "suspended"),
+    )
+)
+
+
+async def candidates(tx: Transaction, shop_id: str) -> list[Candidate]:
     """Agents who may be given somebody (online, or suspended for their own buyers), with loads."""
-    table = CONVERSATIONS
-    held = (
-        sa.select(
-            table.c.agent_id,
-            sa.func.count().label("open"),
-            sa.func.count(table.c.unanswered_since).label("unanswered"),
-        )
-        .where(table.c.shop_id == shop_id, sa.text("state = 'assigned'"))
-        .group_by(table.c.agent_id)
-        .subquery()
-    )
-    own = [AGENTS.c[n] for n in Candidate.__struct_fields__ if n not in ("open", "unanswered")]
-    query = (
-        sa.select(
-            *own,
-            sa.func.coalesce(held.c.open, 0).label("open"),
-            sa.func.coalesce(held.c.unanswered, 0).label("unanswered"),
-        )
-        .select_from(AGENTS.outerjoin(held, held.c.agent_id == AGENTS.c.agent_id))
-        .where(AGENTS.c.shop_id == shop_id, AGENTS.c.presence.in_(("online", "suspended")))
-    )
-    return all_of(Candidate, await conn.execute(query))
+    found = await _CANDIDATES.rows(tx, shop_id=shop_id)
+    return [msgspec.convert(one, Candidate) for one in found]
 
 
 async def served_lately(
@@ -175,7 +200,7 @@ async def ahead_of(conn: AsyncConnection, conversation: Conversation) -> int:
     query = sa.select(sa.func.count()).where(
         table.c.shop_id == conversation.shop_id,
         table.c.group_id == conversation.group_id,
-        _is_waiting(),
+        _IS_WAITING,
         before,
     )
     return int((await conn.execute(query)).scalar_one())
@@ -188,7 +213,7 @@ async def waiting_by_group(
     table = CONVERSATIONS
     query = (
         sa.select(table.c.group_id, table.c.state, sa.func.count(), sa.func.min(table.c.queued_at))
-        .where(table.c.shop_id == shop_id, _is_waiting())
+        .where(table.c.shop_id == shop_id, _IS_WAITING)
         .group_by(table.c.group_id, table.c.state)
         .order_by(table.c.group_id, table.c.state)
     )

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chat_router.assignments import Routed, RouteShop
-from chat_router.routing import Assignment, Candidate
+from chat_router.routing import Assignment
 from chat_router.store import queues
 from common.contracts import ConversationAssigned, ConversationQueued, ConversationTransferred
 from tests.support.harness import until
@@ -202,26 +202,27 @@ async def test_transfer_keeps_the_place_in_the_queue(chat: Chat) -> None:
     assert (await chat.conversation(later))["state"] == "queued"
 
 
-async def test_who_is_freed_while_the_queue_is_read_goes_to_the_oldest(
-    chat: Chat, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("before", ["candidates", "queues"])
+async def test_who_is_freed_while_the_router_reads_goes_to_the_oldest(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
-    """The router reads who waits, then who is free; between the two an agent hands on a buyer."""
+    """The router reads who is free, then who waits; meanwhile an agent hands on a buyer."""
     first = await chat.add_agent("a1", capacity=1)
     oldest = (await chat.buyer("b1").write("我要退货"))["conversation_id"]
     await chat.assigned(oldest, "a1")
     chat.clock.advance(seconds=5)
     await chat.supervisor.put("/groups/default", {"name": "默认"})
-    read = queues.candidates
+    read = getattr(queues, before)
     handed_on = asyncio.Event()
 
-    async def hand_on_first(conn: AsyncConnection, shop_id: str) -> list[Candidate]:
+    async def hand_on_first(*arguments: Any, **named: Any) -> Any:
         if not handed_on.is_set():
             path = f"/conversations/{oldest}/transfers"
             assert (await first.post(path, {"to_group_id": "default"})).is_success
             handed_on.set()
-        return await read(conn, shop_id)
+        return await read(*arguments, **named)
 
-    monkeypatch.setattr(queues, "candidates", hand_on_first)
+    monkeypatch.setattr(queues, before, hand_on_first)
     later = (await chat.buyer("b2").write("你好"))["conversation_id"]
     async with asyncio.timeout(30):
         await handed_on.wait()

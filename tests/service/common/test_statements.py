@@ -23,7 +23,7 @@ def gist(statement: str) -> str:
     """What a statement does to which table, whichever way the database takes rows."""
     verb = statement.split()[0]
     if verb == "WITH":
-        return "INSERT " + " ".join(re.findall(r'INSERT INTO "(\w+)"', statement))
+        return "INSERT " + " ".join(re.findall(r'INSERT INTO "?(\w+)', statement))
     before_table = {"COPY": "COPY", "INSERT": "INTO", "SELECT": "JOIN"}[verb]
     table = statement.partition(f"{before_table} ")[2].split()[0].strip('"')
     return f"{verb.replace('COPY', 'INSERT')} {table}"
@@ -42,9 +42,11 @@ async def test_events_of_new_rows_cost_six_statements_or_fewer(
         assert [gist(statement) for statement in seen] == [
             "INSERT inbox",
             "SELECT tallies",
-            "INSERT tallies",
-            "INSERT feed_heads",
-            *(["INSERT feed outbox"] if at_once else ["INSERT feed", "INSERT outbox"]),
+            *(
+                ["INSERT tallies feed_heads", "INSERT feed outbox"]
+                if at_once
+                else ["INSERT tallies", "INSERT feed_heads", "INSERT feed", "INSERT outbox"]
+            ),
         ]
 
 
@@ -61,8 +63,12 @@ async def test_events_of_known_rows_cost_six_statements_or_fewer(
         await service.runner.run(events(0, 7))
         with statements(service.database) as seen:
             await service.runner.run(events(7, size))
-        assert len(seen) == (5 if size == 1 and not service.database.is_sqlite else 6)
-        assert seen[2].startswith('UPDATE "tallies"')
+        if service.database.is_sqlite:
+            assert seen[2].startswith('UPDATE "tallies"')
+            assert len(seen) == 6
+        else:
+            assert seen[2].startswith('WITH change_0 AS (UPDATE "tallies"')
+            assert len(seen) == (4 if size == 1 else 5)
 
 
 async def test_events_seen_before_cost_one_statement(tmp_path: Path, database_url: str) -> None:
