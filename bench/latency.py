@@ -9,6 +9,7 @@ still waiting comes to the agent with the assignment.
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -83,8 +84,12 @@ async def run(stage: Stage, effort: Effort, screen: Screen) -> list[Finding]:
     seconds = effort.seconds(SECONDS)
     partitions = TOPICS["shop.messages"].partitions
 
+    profile: list[str] = []
+
     async def ours() -> float:
-        return percentile(await delivered(stage, seconds), 0.99) * 1000
+        journal, spent = await delivered(stage, seconds)
+        profile[:] = profiled(journal, spent)
+        return percentile(list(waits(journal).values()), 0.99) * 1000
 
     async def bare() -> float:
         found = await round_trips(
@@ -99,10 +104,11 @@ async def run(stage: Stage, effort: Effort, screen: Screen) -> list[Finding]:
 
     runs = {"to the agent's socket": ours, "bare Kafka": bare}
     series = await in_turns(runs, effort, screen, title="P2 p99, ms")
-    return [finding(*series.values())]
+    mine, theirs = series.values()
+    return [finding(mine, theirs, tuple(profile))]
 
 
-def finding(ours: Series, bare: Series) -> Finding:
+def finding(ours: Series, bare: Series, profile: tuple[str, ...]) -> Finding:
     """P2."""
     return Finding(
         id="P2",
@@ -113,22 +119,90 @@ def finding(ours: Series, bare: Series) -> Finding:
         peer_is="bare Kafka round trip at the same rate",
         mark=ratio_at_most(3),
         note=f"1 in {EACH} messages opens a conversation and is routed; "
-        "docs/benchmarks.md has the profile and what limits it",
+        "docs/benchmarks.md says what limits it",
+        profile=profile,
     )
 
 
-async def delivered(stage: Stage, seconds: float) -> list[float]:
-    """Seconds of each message after the warm-up."""
+@dataclass(frozen=True)
+class Spent:
+    """What a run took: seconds, processor time by process, and what the service's batches were."""
+
+    seconds: float
+    cpu: dict[str, float]
+    batches: float
+    batch_seconds: float
+    batch_items: float
+
+
+async def delivered(stage: Stage, seconds: float) -> tuple[Journal, Spent]:
+    """One run: when each message was due and seen, and what that took."""
     journal = Journal()
     async with stage.database() as url:
         await rows.add_agents(url, AGENTS, ROOM, "offline")
         async with serving(stage, url) as served, agents_listening(served, journal):
+            begun, before = time.perf_counter(), cpu_of(stage, served)
             await send_all(served, journal, seconds)
             await all_seen(journal)
+            lasted, after = time.perf_counter() - begun, cpu_of(stage, served)
+            spent = await _spent(
+                served, lasted, {name: after[name] - before[name] for name in after}
+            )
     if journal.refused:
         raise AssertionError(f"{len(journal.refused)} refused: {journal.refused[0]!r}")
-    skipped = int(RATE * WARM_UP_SECONDS)
-    return [journal.seen[key] - journal.due[key] for key in list(journal.due)[skipped:]]
+    return journal, spent
+
+
+def cpu_of(stage: Stage, served: Served) -> dict[str, float]:
+    """Processor time so far of everything that shares the cores."""
+    ours = {"chat_router": served.program.cpu_seconds()}
+    return ours | stage.cpu_by_part() | {"senders and sockets": time.process_time()}
+
+
+async def _spent(served: Served, seconds: float, cpu: dict[str, float]) -> Spent:
+    metrics = await served.metrics()
+
+    def of_commands(name: str) -> float:
+        return sum(
+            v for key, v in metrics.items() if key.startswith(f"{name}{{") and "commands" in key
+        )
+
+    return Spent(
+        seconds=seconds,
+        cpu=cpu,
+        batches=of_commands("kefu_batch_size_count"),
+        batch_seconds=of_commands("kefu_batch_duration_seconds_sum"),
+        batch_items=of_commands("kefu_batch_size_sum"),
+    )
+
+
+def waits(journal: Journal) -> dict[str, float]:
+    """Seconds that each message after the warm-up took."""
+    counted = list(journal.due)[int(RATE * WARM_UP_SECONDS) :]
+    return {key: journal.seen[key] - journal.due[key] for key in counted}
+
+
+def profiled(journal: Journal, spent: Spent) -> list[str]:
+    """Where the time of a run went."""
+    found = waits(journal)
+    opening = [wait for key, wait in found.items() if key.endswith("-1")]
+    others = [wait for key, wait in found.items() if not key.endswith("-1")]
+    cores = {name: seconds / spent.seconds for name, seconds in spent.cpu.items()}
+    return [
+        f"openings (two batches and the router between them): {_percentiles(opening)}",
+        f"other messages (one batch): {_percentiles(others)}",
+        f"batches: {spent.batches / spent.seconds:.0f} a second, "
+        f"{1000 * spent.batch_seconds / spent.batches:.1f} ms each, "
+        f"{spent.batch_items / spent.batches:.1f} commands",
+        f"cores busy, of {os.cpu_count()}: {sum(cores.values()):.2f} ("
+        + ", ".join(f"{name} {share:.2f}" for name, share in cores.items())
+        + ")",
+    ]
+
+
+def _percentiles(seconds: list[float]) -> str:
+    p50, p99 = (1000 * percentile(seconds, share) for share in (0.5, 0.99))
+    return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
 
 
 @contextlib.asynccontextmanager

@@ -75,6 +75,8 @@ class Finding:
     peer: Series | None = None
     mark: Mark
     note: str = ""
+    profile: tuple[str, ...] = ()
+    """Where the time goes, in lines to be read."""
 
     @property
     def ratio(self) -> float | None:
@@ -105,6 +107,7 @@ class Finding:
             "mark": str(self.mark),
             "reached": self.reached,
             "note": self.note,
+            "profile": self.profile,
         }
 
 

@@ -34,6 +34,10 @@ def show(findings: Sequence[Finding], console: Console) -> None:
         ours = f"{figure(one.ours)} {one.unit}"
         table.add_row(one.id, one.what, ours, peer, ratio, str(one.mark), verdict)
     console.print(table)
+    for one in findings:
+        if not one.reached:
+            console.print(f"[red]{one.id} missed[/]: {one.note}", highlight=False)
+            console.print("\n".join(f"  {line}" for line in one.profile), highlight=False)
 
 
 def markdown(findings: Sequence[Finding], machine: Sequence[str]) -> str:
@@ -50,8 +54,10 @@ def markdown(findings: Sequence[Finding], machine: Sequence[str]) -> str:
         verdict = "reached" if one.reached else "**missed**"
         cells = (one.id, one.what, f"{figure(one.ours)} {one.unit}", peer, ratio, one.mark, verdict)
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    notes = [f"{one.id}: {one.note}." for one in findings if one.note]
-    return "\n".join([*lines, "", *notes]) + "\n"
+    for one in findings:
+        lines += ["", f"{one.id}: {one.note}."] if one.note else []
+        lines += ["", *(f"- {line}" for line in one.profile)] if one.profile else []
+    return "\n".join(lines) + "\n"
 
 
 def figure(series: Series) -> str:

@@ -28,6 +28,12 @@ class Served:
     base_url: str
     settings: Settings
 
+    async def metrics(self) -> dict[str, float]:
+        """Every sample of its metrics by name and labels, as they are written."""
+        text = await asyncio.to_thread(_read, f"{self.base_url}/metrics")
+        samples = (line.rpartition(" ") for line in text.splitlines() if line[:1] != "#")
+        return {name: float(value) for name, _, value in samples if name}
+
     def token(self, subject: str, role: Role) -> str:
         """A token of the benchmarks' shop."""
         key = load_or_create_signing_key(self.settings)
@@ -55,6 +61,11 @@ async def until_ready(program: Program, url: str, seconds: float = READY_SECONDS
         if time.monotonic() > deadline:
             raise TimeoutError(f"{url} is not ready:\n{program.last_words()}")
         await asyncio.sleep(0.05)
+
+
+def _read(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return str(answer.read().decode())
 
 
 def answers(url: str) -> bool:

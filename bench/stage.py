@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -175,13 +175,12 @@ class Stage:
 
     def cpu_seconds(self) -> float:
         """Processor time of PostgreSQL and Kafka so far, ended sessions left out."""
-        return sum(_cpu_of_tree(pid) for pid in self._pids())
+        return sum(self.cpu_by_part().values())
 
-    def _pids(self) -> Iterator[int]:
-        for node in (self.postgres, self.kafka):
-            daemon = node._daemon
-            if daemon is not None:
-                yield daemon.pid
+    def cpu_by_part(self) -> dict[str, float]:
+        """The same for each."""
+        parts = {"PostgreSQL": self.postgres._daemon, "Kafka": self.kafka._daemon}
+        return {name: _cpu_of_tree(one.pid) for name, one in parts.items() if one is not None}
 
 
 async def _migrate(url: str) -> None:
