@@ -14,7 +14,8 @@ from .assignments import Place, Routed, RouteShop
 from .attendance import SweepAgent
 from .routing import Assignment, Candidate, Tiers, Waiting, assign, expected_wait
 from .shop_settings import ShopSettings, is_open_at
-from .store import queues
+from .store import queues, routing_reads
+from .store.routing_reads import Queue
 
 HEAD = 200
 """How far into each group's queue one decision looks."""
@@ -30,13 +31,13 @@ class Snapshot(NamedTuple):
     rounds: int
     settings: ShopSettings
     agents: list[Candidate]
-    heads: list[queues.Queue]
+    heads: list[Queue]
 
 
 async def route_waiting(service: Service) -> None:
     """Places everybody who can be placed, in every shop."""
     async with service.database.quick_read() as tx:
-        shops = await queues.waiting_shops(tx)
+        shops = await routing_reads.waiting_shops(tx)
     for shop_id in shops:
         while await _route_shop(service, shop_id):
             pass
@@ -66,14 +67,14 @@ async def _route_shop(service: Service, shop_id: str) -> bool:
 
 async def _snapshot(service: Service, shop_id: str, now: datetime) -> Snapshot:
     async with service.database.quick_read() as tx:
-        rounds, settings = await queues.fence_and_settings(tx, shop_id)
-        agents = await queues.candidates(tx, shop_id)
-        heads = await queues.queues(tx, shop_id, HEAD, is_open=is_open_at(settings, now))
+        rounds, settings = await routing_reads.fence_and_settings(tx, shop_id)
+        agents = await routing_reads.candidates(tx, shop_id)
+        heads = await routing_reads.queues(tx, shop_id, HEAD, is_open=is_open_at(settings, now))
     return Snapshot(rounds, settings, agents, heads)
 
 
 async def _served_lately(
-    service: Service, shop_id: str, left: Iterable[queues.Queue], now: datetime
+    service: Service, shop_id: str, left: Iterable[Queue], now: datetime
 ) -> dict[str, int]:
     groups = [queue.group_id for queue in left]
     async with service.database.read() as conn:
@@ -86,13 +87,11 @@ def decide(snapshot: Snapshot, now: datetime) -> list[Assignment]:
     return assign(waiting, snapshot.agents, now, tiers_of(snapshot.settings))
 
 
-def still_waiting(snapshot: Snapshot, decided: Iterable[Assignment]) -> list[queues.Queue]:
+def still_waiting(snapshot: Snapshot, decided: Iterable[Assignment]) -> list[Queue]:
     """The queues without those who are assigned now, empty ones left out."""
     assigned = {one.conversation_id for one in decided}
     left = [
-        queues.Queue(
-            queue.group_id, [one for one in queue.head if one.conversation_id not in assigned]
-        )
+        Queue(queue.group_id, [one for one in queue.head if one.conversation_id not in assigned])
         for queue in snapshot.heads
     ]
     return [queue for queue in left if queue.head]
@@ -107,7 +106,7 @@ def tiers_of(settings: ShopSettings) -> Tiers:
     )
 
 
-def _places(queue: queues.Queue, served: int) -> Iterable[Place]:
+def _places(queue: Queue, served: int) -> Iterable[Place]:
     """The places that are worth telling, of those who stay in the queue."""
     for position, waiting in enumerate(queue.head, start=1):
         if is_worth_telling(waiting, position):

@@ -8,7 +8,7 @@ import pytest
 
 from chat_router.assignments import Routed, RouteShop
 from chat_router.routing import Assignment
-from chat_router.store import queues
+from chat_router.store import routing_reads
 from common.contracts import ConversationAssigned, ConversationQueued, ConversationTransferred
 from tests.support.harness import until
 
@@ -212,7 +212,7 @@ async def test_who_is_freed_while_the_router_reads_goes_to_the_oldest(
     await chat.assigned(oldest, "a1")
     chat.clock.advance(seconds=5)
     await chat.supervisor.put("/groups/default", {"name": "默认"})
-    read = getattr(queues, before)
+    read = getattr(routing_reads, before)
     handed_on = asyncio.Event()
 
     async def hand_on_first(*arguments: Any, **named: Any) -> Any:
@@ -222,7 +222,7 @@ async def test_who_is_freed_while_the_router_reads_goes_to_the_oldest(
             handed_on.set()
         return await read(*arguments, **named)
 
-    monkeypatch.setattr(queues, before, hand_on_first)
+    monkeypatch.setattr(routing_reads, before, hand_on_first)
     later = (await chat.buyer("b2").write("你好"))["conversation_id"]
     async with asyncio.timeout(30):
         await handed_on.wait()
