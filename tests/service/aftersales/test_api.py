@@ -178,6 +178,26 @@ async def test_lists_are_paged_newest_first_and_narrowed(shop: Shop) -> None:
     assert len(await shop.cases(deadline_before="2027-01-01T00:00:00Z")) == 5
 
 
+async def test_the_history_of_a_case_is_paged_oldest_first(shop: Shop) -> None:
+    """However often the buyer altered the request."""
+    path = await one_case(shop)
+    await shop.tell(
+        *[shop.refund(amount_fen=1_000 + n, refund_version=2 + n, minute=2 + n) for n in range(60)]
+    )
+    seen: list[int] = []
+    params: dict[str, Any] = {}
+    while True:
+        page = (await shop.get(f"{path}/history", params=params)).json()
+        assert len(page["items"]) <= 50
+        seen += [entry["version"] for entry in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        params = {"cursor": page["next_cursor"]}
+    assert seen == list(range(1, 62))
+    wrong = await shop.get(f"{path}/history", params={"cursor": "WyJ4Il0"})
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_cursor")
+
+
 async def test_a_supervisor_sets_the_shops_own_deadlines(shop: Shop) -> None:
     path = "/v1/deadline_policies"
     assert (await shop.get(path, "agent")).status_code == 403
