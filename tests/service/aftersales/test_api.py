@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from aftersales.policies import MOST_OWN
 from common.ids import new_id
 
 from .conftest import Shop
@@ -217,6 +218,25 @@ async def test_a_supervisor_sets_the_shops_own_deadlines(shop: Shop) -> None:
     await shop.tell(shop.order(), shop.refund())
     case = await shop.case()
     assert case["deadline_at"] == "2026-03-02T03:00:00Z"
+
+
+async def test_one_rule_more_than_a_shop_may_have_is_refused_until_old_ones_made_room(
+    shop: Shop,
+) -> None:
+    path = "/v1/deadline_policies"
+    rule = {"state": "wait_seller_agree", "seconds": 3600, "action": "auto_agree"}
+    for _ in range(MOST_OWN // 50):
+        assert (await shop.put(path, {"policies": [rule] * 50})).status_code == 200
+    refused = await shop.put(path, {"policies": [rule]})
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_policies")
+    assert refused.json()["most"] == MOST_OWN
+
+    shop.clock.advance(days=401)
+    put = await shop.put(path, {"policies": [rule]}, match=f'"{MOST_OWN}"')
+    assert (put.status_code, put.headers["ETag"]) == (200, f'"{MOST_OWN + 1}"')
+    listed = (await shop.get(path, "supervisor")).json()
+    own = [item["number"] for item in listed["items"] if item["number"]]
+    assert (listed["version"], own) == (MOST_OWN + 1, [MOST_OWN + 1, MOST_OWN])
 
 
 async def test_the_document_describes_every_operation(shop: Shop) -> None:
