@@ -119,12 +119,12 @@ class Work:
                 # However it was found: it may come to meet the condition during the batch.
                 for name in conditional:
                     self._bucket(kind, name, tracked)[key] = tracked
-            if index is not None:
+            if index is not None and index not in conditional:
                 self._bucket(kind, index, tracked)[key] = tracked
 
     def _bucket(self, kind: type, index: str, tracked: Tracked) -> dict[Values, Tracked]:
         columns = self._bindings[kind].indexes[index].columns
-        bucket_key = tuple(getattr(tracked.row, column) for column in columns)
+        bucket_key = tuple([getattr(tracked.row, column) for column in columns])
         return self._buckets.setdefault((kind, index), {}).setdefault(bucket_key, {})
 
     # -- items: called by the runtime -------------------------------------------------------
