@@ -217,7 +217,9 @@ def _of_shop(asked: PutPolicies) -> Iterable[Need]:
 def put_deadline_policies(asked: PutPolicies, work: Work) -> PolicyBook:
     """A supervisor sets rules for the shop."""
     known = work.all(DeadlinePolicy, "of_shop", asked.shop_id)
-    book, added = put_policies(known, asked, work.now)
-    for policy in added:
+    change = put_policies(known, asked, work.now)
+    for policy in change.removed:
+        work.remove(policy)
+    for policy in change.added:
         work.add(policy)
-    return book
+    return change.book

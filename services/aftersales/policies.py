@@ -7,13 +7,13 @@ known to be in force on Taobao and Tmall.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from aftersales.cases import Case
 from common.contracts import CaseState, DeadlineAction, Platform, RefundKind, RefundPhase
-from common.errors import InvalidInput
+from common.errors import Conflict, InvalidInput
 from common.web.etags import ExpectedVersion
 
 AnyOr = Literal["any"]
@@ -26,6 +26,10 @@ WaitingState = Literal[
 ]
 
 _DAY = 86_400
+MOST_OWN = 300
+"""Rules that a shop may have of its own: all are read for whatever happens to a case."""
+KEPT_AFTER_REPLACED = timedelta(days=400)
+"""A state may last 366 days at most: what began under a rule replaced before that has ended."""
 CLOCK_SKEW = timedelta(minutes=10)
 _ALWAYS = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -33,6 +37,7 @@ _ALWAYS = datetime(2020, 1, 1, tzinfo=UTC)
 class DeadlinePolicy(msgspec.Struct, kw_only=True):
     """One rule, never altered: a change is a newer row with its own `valid_from`.
 
+    One that a newer rule replaced long ago is forgotten when a shop needs the room.
     `any` matches everything. `seconds` count from the moment the state began; a warning comes
     `warn_seconds` before the end (0: none). The rule in force when a state began is the one that
     counts for it. `number` counts a shop's own rules from 1; it is 0 for the defaults.
@@ -69,6 +74,14 @@ class PolicyNotPossible(InvalidInput):
     code = "policy_not_possible"
     title = "该状态不支持此超时结果 / The state cannot end in this way"
     hint = "Use one of the actions in `allowed`; auto_refund needs a state in which money is due."
+
+
+class TooManyPolicies(Conflict):
+    """A shop with more rules than anyone can mean."""
+
+    code = "too_many_policies"
+    title = "超时规则过多 / Too many deadline rules"
+    hint = "Add fewer rules; those replaced by a newer one make room after 400 days."
 
 
 def check_policy(policy: DeadlinePolicy) -> None:
@@ -210,7 +223,7 @@ class PutPolicies(msgspec.Struct, frozen=True, kw_only=True):
 class PolicyBook(msgspec.Struct, frozen=True, kw_only=True):
     """The rules of a shop, its own newest first, then the defaults behind them.
 
-    `version` is the number of own rules: they are only ever added.
+    `version` is the highest number of the own rules.
     """
 
     version: int
@@ -220,21 +233,55 @@ class PolicyBook(msgspec.Struct, frozen=True, kw_only=True):
 def book_of(own: Iterable[DeadlinePolicy]) -> PolicyBook:
     """A shop's rules as one versioned thing."""
     newest_first = sorted(own, key=lambda policy: policy.number, reverse=True)
-    return PolicyBook(version=len(newest_first), policies=(*newest_first, *DEFAULTS))
+    version = newest_first[0].number if newest_first else 0
+    return PolicyBook(version=version, policies=(*newest_first, *DEFAULTS))
 
 
-def put_policies(
-    own: Sequence[DeadlinePolicy], asked: PutPolicies, now: datetime
-) -> tuple[PolicyBook, list[DeadlinePolicy]]:
-    """The book after the change and the rows to add.
+def outlived(own: Sequence[DeadlinePolicy], now: datetime) -> list[DeadlinePolicy]:
+    """Rules for which another of the same match has counted so long that no case needs them.
+
+    The one with the highest number stays, so that no number is given twice.
+    """
+    long_ago = now - KEPT_AFTER_REPLACED
+    old = sorted((one for one in own if one.valid_from <= long_ago), key=_age)
+    in_force = {_match(policy): policy.number for policy in old}  # the newest of each match
+    stay = {*in_force.values(), book_of(own).version}
+    return [policy for policy in old if policy.number not in stay]
+
+
+def _match(policy: DeadlinePolicy) -> tuple[str, ...]:
+    return policy.state, policy.platform, policy.kind, policy.phase, policy.goods
+
+
+def _age(policy: DeadlinePolicy) -> tuple[datetime, int]:
+    return policy.valid_from, policy.number
+
+
+class PolicyChange(NamedTuple):
+    """The book after a change, and the rows to add and to remove."""
+
+    book: PolicyBook
+    added: list[DeadlinePolicy]
+    removed: list[DeadlinePolicy]
+
+
+def put_policies(own: Sequence[DeadlinePolicy], asked: PutPolicies, now: datetime) -> PolicyChange:
+    """What becomes of a shop's rules.
 
     `PreconditionFailed` when somebody else changed the rules meanwhile, `InvalidInput` for a
-    rule that cannot be, or one that would begin in the past.
+    rule that cannot be, or one that would begin in the past, `TooManyPolicies` when there would
+    be more than `MOST_OWN` of which a case may need each.
     """
-    asked.expected.check(book_of(own).version)
-    numbered = enumerate(asked.policies, start=len(own) + 1)
+    version = book_of(own).version
+    asked.expected.check(version)
+    numbered = enumerate(asked.policies, start=version + 1)
     added = [_policy_of(wish, number, asked, now) for number, wish in numbered]
-    return book_of([*own, *added]), added
+    removed = outlived(own, now) if len(own) + len(added) > MOST_OWN else []
+    gone = {policy.number for policy in removed}
+    kept = [policy for policy in own if policy.number not in gone]
+    if len(kept) + len(added) > MOST_OWN:
+        raise TooManyPolicies("the shop has too many rules", extra={"most": MOST_OWN})
+    return PolicyChange(book_of([*kept, *added]), added, removed)
 
 
 def _policy_of(wish: PolicyWish, number: int, asked: PutPolicies, now: datetime) -> DeadlinePolicy:

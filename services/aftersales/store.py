@@ -110,10 +110,14 @@ def _conditions(narrowed: CaseFilter) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-async def history_of(conn: AsyncConnection, shop_id: str, case_id: str) -> list[CaseEntry]:
-    """Every change of a case, in order."""
+async def history_of(
+    conn: AsyncConnection, shop_id: str, case_id: str, after: int | None, limit: int
+) -> list[CaseEntry]:
+    """Changes of a case, in order, from behind a revision on."""
     wanted = sa.select(_ENTRY).where(_ENTRY.c.shop_id == shop_id, _ENTRY.c.case_id == case_id)
-    found = await conn.execute(wanted.order_by(_ENTRY.c.revision))
+    if after is not None:
+        wanted = wanted.where(_ENTRY.c.revision > after)
+    found = await conn.execute(wanted.order_by(_ENTRY.c.revision).limit(limit))
     return [msgspec.convert(dict(row._mapping), CaseEntry) for row in found]
 
 

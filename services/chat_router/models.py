@@ -250,7 +250,15 @@ class KnownOrderRow(ChatTable, table=True):
     """The newest that was heard of each order."""
 
     __tablename__ = "known_orders"
-    __table_args__ = (sa.Index("ix_known_orders_buyer", "shop_id", "buyer_id"),)
+    __table_args__ = (
+        sa.Index(
+            "ix_known_orders_counting",
+            "shop_id",
+            "buyer_id",
+            postgresql_where=sa.text("counts"),
+            sqlite_where=sa.text("counts"),
+        ),
+    )
 
     shop_id: str = Field(primary_key=True)
     order_id: str = Field(primary_key=True)
@@ -261,6 +269,7 @@ class KnownOrderRow(ChatTable, table=True):
     refund_open: bool
     order_version: int = Field(sa_type=sa.BigInteger)
     created_at: datetime = Field(sa_type=UtcDateTime)
+    counts: bool
 
 
 class KnownCaseRow(ChatTable, table=True):

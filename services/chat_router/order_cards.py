@@ -25,7 +25,11 @@ _SITUATION: dict[OrderStatus, OrderState] = {
 
 
 class KnownOrder(msgspec.Struct, kw_only=True):
-    """The newest that was heard of an order. `order_version` is the order book's."""
+    """The newest that was heard of an order. `order_version` is the order book's.
+
+    `counts`: the buyer's situation may come from it. That is any live order and the newest
+    finished one, so that a buyer's finished orders of years are not looked at with each event.
+    """
 
     shop_id: str
     order_id: str
@@ -36,6 +40,7 @@ class KnownOrder(msgspec.Struct, kw_only=True):
     refund_open: bool
     order_version: int
     created_at: datetime
+    counts: bool = True
 
 
 def situation(orders: Sequence[KnownOrder]) -> tuple[OrderState, OrderCard | None]:
@@ -44,7 +49,7 @@ def situation(orders: Sequence[KnownOrder]) -> tuple[OrderState, OrderCard | Non
     The newest live order decides (one with an open refund is live); without one, the newest
     finished order; closed orders say nothing.
     """
-    newest_first = sorted(orders, key=lambda one: (one.created_at, one.order_id), reverse=True)
+    newest_first = sorted(orders, key=_age, reverse=True)
     for order in newest_first:
         if order.refund_open:
             return "refund_open", card_of(order)
@@ -54,6 +59,22 @@ def situation(orders: Sequence[KnownOrder]) -> tuple[OrderState, OrderCard | Non
         if order.status == "finished":
             return "finished", card_of(order)
     return "none", None
+
+
+def count(orders: Sequence[KnownOrder]) -> None:
+    """Notes which of a buyer's orders the situation may still come from.
+
+    Finished is an end: an order that another finished one is newer than never decides again, unless
+    a refund is opened.
+    """
+    finished = [order for order in orders if order.status == "finished"]
+    newest = max(finished, key=_age, default=None)
+    for order in orders:
+        order.counts = order.refund_open or order.status in _LIVE or order is newest
+
+
+def _age(order: KnownOrder) -> tuple[datetime, str]:
+    return order.created_at, order.order_id
 
 
 def card_of(order: KnownOrder) -> OrderCard:
@@ -68,9 +89,9 @@ def card_of(order: KnownOrder) -> OrderCard:
 
 
 def needs_of(event: OrderEvent) -> Iterable[Need]:
-    """The order, the buyer's other orders, the buyer and their conversation."""
+    """The order, the buyer's orders that count, the buyer and their conversation."""
     yield row(KnownOrder, event.shop_id, event.order_id)
-    yield rows(KnownOrder, "of_buyer", event.shop_id, event.buyer_id)
+    yield rows(KnownOrder, "counting_of_buyer", event.shop_id, event.buyer_id)
     yield rows(Conversation, "open_of_buyer", event.shop_id, event.buyer_id)
     yield row(Buyer, event.shop_id, event.buyer_id)
 
@@ -87,7 +108,9 @@ def project(event: OrderEvent, work: Work) -> None:
     if not _keep(event, work):
         return
     buyer = buyer_at(work, event.shop_id, event.buyer_id, event.platform)
-    state, card = situation(work.all(KnownOrder, "of_buyer", event.shop_id, event.buyer_id))
+    orders = work.all(KnownOrder, "counting_of_buyer", event.shop_id, event.buyer_id)
+    count(orders)
+    state, card = situation(orders)
     if (buyer.order_state, buyer.order_card) == (state, card):
         return
     buyer.order_state, buyer.order_card = state, card
@@ -108,6 +131,7 @@ def _keep(event: OrderEvent, work: Work) -> bool:
     known.total_fen = event.total_fen
     known.refund_open = event.refund_open
     known.order_version = event.version
+    known.counts = True  # until it is seen beside the buyer's others
     return True
 
 

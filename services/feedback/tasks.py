@@ -14,6 +14,8 @@ TaskState = Literal["open", "answered", "closed"]
 Effect = Literal["fell", "rose", "unclear"]
 CERTAIN = 0.05
 """A change of rate less likely than this under an equal rate is called one."""
+MOST_ANSWERS = 50
+"""Of one task, its closing not counted: a task is read, and written, with all its answers."""
 
 
 class TaskClosed(Conflict):
@@ -22,6 +24,14 @@ class TaskClosed(Conflict):
     code = "task_closed"
     title = "任务已关闭 / Task is closed"
     hint = "Open a new task if there is more to do."
+
+
+class TooManyAnswers(Conflict):
+    """A task with so many answers needs a decision, not one more."""
+
+    code = "too_many_answers"
+    title = "任务答复过多 / Too many answers"
+    hint = "Close the task, which takes a last answer, and open a new one if there is more to do."
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,10 +133,21 @@ def task_for(
 
 
 def answer(task: Task, text: str, by: str, role: str, now: datetime) -> None:
-    """Record an answer; `TaskClosed` when it comes too late."""
+    """Record an answer that leaves the task open.
+
+    `TaskClosed` when it comes too late, `TooManyAnswers` when there are `MOST_ANSWERS` already.
+    """
     require_open(task)
-    task.answers = (*task.answers, Answer(by=by, role=role, text=text, at=now))
+    if len(task.answers) >= MOST_ANSWERS:
+        raise TooManyAnswers(
+            "this task has all the answers that it takes", extra={"most": MOST_ANSWERS}
+        )
+    _record(task, text, by, role, now)
     task.state = "answered"
+
+
+def _record(task: Task, text: str, by: str, role: str, now: datetime) -> None:
+    task.answers = (*task.answers, Answer(by=by, role=role, text=text, at=now))
 
 
 def close(
@@ -139,7 +160,8 @@ def close(
     now: datetime,
 ) -> None:
     """Close a task with its last answer; `TaskClosed` when somebody already did."""
-    answer(task, text, by, role, now)
+    require_open(task)
+    _record(task, text, by, role, now)
     task.state, task.outcome = "closed", outcome
     task.closed_by, task.closed_at = by, now
     task.proof_due_at = now + timedelta(days=policy.proof_days)

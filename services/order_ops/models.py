@@ -131,6 +131,13 @@ class ReminderRow(OrderOpsTable, table=True):
     __table_args__ = (
         sa.Index("ux_reminders_id", "shop_id", "reminder_id", unique=True),
         sa.Index("ix_reminders_buyer", "shop_id", "buyer_id"),
+        sa.Index(
+            "ix_reminders_recent",
+            "shop_id",
+            "buyer_id",
+            postgresql_where=sa.text("recent"),
+            sqlite_where=sa.text("recent"),
+        ),
         sa.Index("ix_reminders_settled", "shop_id", "settled_at"),
     )
 
@@ -150,6 +157,7 @@ class ReminderRow(OrderOpsTable, table=True):
     settled_at: datetime | None = Field(sa_type=UtcDateTime)
     message_id: str | None
     created_at: datetime = Field(sa_type=UtcDateTime)
+    recent: bool
     version: int = Field(sa_type=sa.BigInteger)
 
 

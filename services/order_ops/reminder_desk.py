@@ -19,6 +19,7 @@ from .reminders import (
     Remind,
     Reminder,
     ReminderTimer,
+    is_recent,
     next_reminder,
     plan,
     timer_key,
@@ -30,8 +31,8 @@ def timer_needs(timer: ReminderTimer) -> Iterable[Need]:
     yield row(Buyer, timer.shop_id, timer.buyer_id)
     yield row(Order, timer.shop_id, timer.order_id)
     yield rows(Order, "unpaid_of_buyer", timer.shop_id, timer.buyer_id)
-    yield row(Reminder, timer.shop_id, timer.order_id, timer.stage)
-    yield rows(Reminder, "of_buyer", timer.shop_id, timer.buyer_id)
+    yield rows(Reminder, "of_order", timer.shop_id, timer.order_id)
+    yield rows(Reminder, "recent_of_buyer", timer.shop_id, timer.buyer_id)
     yield row(ReminderPolicy, timer.shop_id)
 
 
@@ -56,14 +57,16 @@ def follow(order: Order, work: Work) -> None:
 def fire(timer: ReminderTimer, work: Work) -> None:
     """Decides all stages of the order that are due, or settles one that waited long enough."""
     order = work.get(Order, timer.shop_id, timer.order_id)
-    reminder = work.get(Reminder, timer.shop_id, timer.order_id, timer.stage)
+    own = work.all(Reminder, "of_order", timer.shop_id, timer.order_id)
+    reminder = next((one for one in own if one.stage == timer.stage), None)
     if order is None or reminder is None:
         return
     if reminder.state == "due":
         _settle(reminder, work)
     policy = policy_of(work, timer.shop_id)
     buyer = situation(timer, policy, work)
-    while decision := next_reminder(order, policy, _reminders_of(timer, work), buyer, work.now):
+    sent = [*own, *_lately_of_others(timer, work)]
+    while decision := next_reminder(order, policy, sent, buyer, work.now):
         _carry_out(decision, order, policy, work)
     if reminder.state == "planned":
         # Not due yet by this replica's clock, or postponed: it must come again.
@@ -92,19 +95,23 @@ def situation(timer: ReminderTimer, policy: ReminderPolicy, work: Work) -> Buyer
     )
 
 
-def _reminders_of(timer: ReminderTimer, work: Work) -> list[Reminder]:
-    return work.all(Reminder, "of_buyer", timer.shop_id, timer.buyer_id)
+def _lately_of_others(timer: ReminderTimer, work: Work) -> list[Reminder]:
+    """The recent reminders of the buyer's other orders; what is not recent any more is noted."""
+    found = work.all(Reminder, "recent_of_buyer", timer.shop_id, timer.buyer_id)
+    for reminder in found:
+        reminder.recent = is_recent(reminder, work.now)
+    return [one for one in found if one.recent and one.order_id != timer.order_id]
 
 
 def _carry_out(decision: Decision, order: Order, policy: ReminderPolicy, work: Work) -> None:
-    found = work.all(Reminder, "of_buyer", order.shop_id, order.buyer_id)
-    reminder = next(r for r in found if (r.order_id, r.stage) == (order.order_id, decision.stage))
+    found = work.all(Reminder, "of_order", order.shop_id, order.order_id)
+    reminder = next(one for one in found if one.stage == decision.stage)
     match decision:
         case Remind(mode=mode):
             _expose(order, "reminded", work)
             work.emit(due_event(order, policy, reminder, mode, work.now), subject=order.order_id)
             reminder.mode = mode
-            reminder.fired_at = work.now
+            reminder.fired_at, reminder.recent = work.now, True
             if mode == "hint":
                 _sent(reminder, work, None)
             else:

@@ -28,6 +28,7 @@ ReminderState = Literal["planned", "due", "sent", "stopped"]
 SETTLE_AFTER = timedelta(seconds=30)
 """How long a message that was due when the order was paid may take to be reported as sent."""
 CAP_WINDOW = timedelta(hours=24)
+"""How far back the rules look: what a buyer was told before is never asked for again."""
 
 
 class Reminder(msgspec.Struct, kw_only=True):
@@ -37,7 +38,8 @@ class Reminder(msgspec.Struct, kw_only=True):
     postponed), `fired_at` when it was handed over, `settled_at` when it ended. While it is `due`,
     `settle_at` is when it stops waiting to be reported as sent, and `pending_reason` why it will
     then be stopped. `message_id` may also be set on a stopped reminder whose message was
-    reported too late.
+    reported too late. `recent`: it was handed over so lately that the rules of the buyer's other
+    reminders may look at it; the first decision about the buyer that comes later takes that back.
     """
 
     shop_id: str
@@ -56,6 +58,7 @@ class Reminder(msgspec.Struct, kw_only=True):
     settled_at: datetime | None = None
     message_id: str | None = None
     created_at: datetime
+    recent: bool = False
     version: int = 0
 
 
@@ -175,8 +178,9 @@ def next_reminder(
 ) -> Decision | None:
     """What becomes of the order's earliest stage that is due now; None when none is.
 
-    `sent` are the buyer's reminders of all orders, this order's own among them. Quiet hours carry
-    a reminder to the morning; one that would then come after the order closes is dropped.
+    `sent` are this order's own reminders, and those of the buyer's other orders that are `recent`.
+    Quiet hours carry a reminder to the morning; one that would then come after the order closes is
+    dropped.
     """
     own = sorted((r for r in sent if r.order_id == order.order_id), key=lambda r: r.stage)
     reminder = next((r for r in own if r.state == "planned" and r.due_at <= now), None)
@@ -263,10 +267,14 @@ def counts_still(reminder: Reminder) -> bool:
     return reminder.state != "stopped" or reminder.message_id is not None
 
 
+def is_recent(reminder: Reminder, now: datetime) -> bool:
+    """Whether it was handed over within the time that the rules look back. One that was stopped
+    since is among them: it may yet be reported as written."""
+    return reminder.fired_at is not None and now - reminder.fired_at < CAP_WINDOW
+
+
 def _reached_buyer(reminder: Reminder, now: datetime) -> bool:
-    if reminder.fired_at is None or not counts_still(reminder):
-        return False
-    return now - reminder.fired_at < CAP_WINDOW
+    return is_recent(reminder, now) and counts_still(reminder)
 
 
 def _handed_over(

@@ -22,7 +22,7 @@ from .order_events import HistoryEntry
 from .orders import Order
 from .recovered import Arm
 from .reminder_policies import EditedPolicy, ReminderPolicy
-from .reminders import Reminder, counts_still
+from .reminders import Reminder
 
 
 def table_of(model: type[SQLModel]) -> sa.Table:
@@ -56,10 +56,10 @@ REMINDERS = Binding(
     key=("shop_id", "order_id", "stage"),
     indexes={
         "of_order": Index(columns=("shop_id", "order_id")),
-        "of_buyer": Index(
+        "recent_of_buyer": Index(
             columns=("shop_id", "buyer_id"),
-            where=counts_still,
-            sql="t.state <> 'stopped' OR t.message_id IS NOT NULL",
+            where=lambda reminder: reminder.recent,
+            sql="t.recent",
         ),
         "by_id": Index(columns=("shop_id", "reminder_id")),
     },

@@ -26,7 +26,8 @@ class Index(Generic[S]):
     """A lookup of several rows by columns that never change while a row is in a batch.
 
     `where` and `sql` state the same condition, once for rows in memory and once for the
-    database; rows that stop meeting it during a batch drop out of the lookup at once.
+    database; rows that stop meeting it during a batch drop out of the lookup at once, and rows of
+    the batch that come to meet it join.
     """
 
     columns: tuple[str, ...]

@@ -84,6 +84,10 @@ class Work:
         self._rows: dict[type, dict[Values, Tracked]] = {b.kind: {} for b in bindings}
         self._known: dict[tuple[type, str | None], set[Values]] = {}
         self._buckets: dict[tuple[type, str], dict[Values, dict[Values, Tracked]]] = {}
+        self._conditional = {
+            binding.kind: [name for name, index in binding.indexes.items() if index.where]
+            for binding in bindings
+        }
         self._added: list[tuple[type, Values]] = []
         self._first_armed: dict[str, int] = {}
         self._savepoint = _Savepoint(0, 0, 0, 0)
@@ -104,6 +108,7 @@ class Work:
         """Take in the rows that the database has for these keys."""
         self._known.setdefault((kind, index), set()).update(keys)
         binding, codec, tracked_rows = self._bindings[kind], self._codecs[kind], self._rows[kind]
+        conditional = self._conditional[kind]
         for values in found:
             state = codec.decode(values)
             key = binding.key_of(state)
@@ -111,12 +116,15 @@ class Work:
             if tracked is None:
                 tracked = tracked_rows[key] = Tracked(state, codec.encode(state))
                 self._known.setdefault((kind, None), set()).add(key)
-            if index is not None:
+                # However it was found: it may come to meet the condition during the batch.
+                for name in conditional:
+                    self._bucket(kind, name, tracked)[key] = tracked
+            if index is not None and index not in conditional:
                 self._bucket(kind, index, tracked)[key] = tracked
 
     def _bucket(self, kind: type, index: str, tracked: Tracked) -> dict[Values, Tracked]:
         columns = self._bindings[kind].indexes[index].columns
-        bucket_key = tuple(getattr(tracked.row, column) for column in columns)
+        bucket_key = tuple([getattr(tracked.row, column) for column in columns])
         return self._buckets.setdefault((kind, index), {}).setdefault(bucket_key, {})
 
     # -- items: called by the runtime -------------------------------------------------------

@@ -186,12 +186,6 @@ class EntryView(View):
     at: datetime
 
 
-class HistoryView(View):
-    """Every change of a case, in order."""
-
-    items: list[EntryView]
-
-
 def entry_view(entry: CaseEntry) -> EntryView:
     """The view of a line of history."""
     own = {name: getattr(entry, name) for name in EntryView.model_fields if name != "version"}

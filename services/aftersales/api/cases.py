@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from aftersales import store
-from aftersales.api.bodies import CaseView, HistoryView, NewCase, case_view, entry_view
+from aftersales.api.bodies import CaseView, EntryView, NewCase, case_view, entry_view
 from aftersales.api.callers import Asker, CaseId, Reader, actor_of, case_seen_by
 from aftersales.cases import Case
 from aftersales.requests import OpenCase
@@ -13,7 +13,7 @@ from common.auth.principal import Principal
 from common.contracts import CaseState
 from common.web.etags import etag, not_modified
 from common.web.idempotency import IdempotencyKey
-from common.web.pages import Page, PageQuery, page_of
+from common.web.pages import Number, Page, PageQuery, page_of
 from common.web.serving import RunningService
 from common.web.types import AwareDatetime, ExternalId
 
@@ -100,9 +100,15 @@ async def get_case(
 
 
 @router.get("/{case_id}/history")
-async def get_history(caller: Reader, service: RunningService, case_id: CaseId) -> HistoryView:
-    """Every change of a case: what, by whom, why."""
+async def get_history(
+    caller: Reader, service: RunningService, case_id: CaseId, page: PageQuery
+) -> Page[EntryView]:
+    """Every change of a case, oldest first: what, by whom, why."""
     await case_seen_by(caller, service, case_id)
+    after = page.after(tuple[Number])
     async with service.database.read() as conn:
-        entries = await store.history_of(conn, caller.shop_id, case_id)
-    return HistoryView(items=[entry_view(entry) for entry in entries])
+        found = await store.history_of(
+            conn, caller.shop_id, case_id, after[0] if after else None, page.limit + 1
+        )
+    views = [entry_view(entry) for entry in found]
+    return page_of(views, page.limit, lambda view: (view.version,))

@@ -51,7 +51,13 @@ ORDERS = Binding(
     KnownOrder,
     table_of(KnownOrderRow),
     key=("shop_id", "order_id"),
-    indexes={"of_buyer": Index(columns=("shop_id", "buyer_id"))},
+    indexes={
+        "counting_of_buyer": Index(
+            columns=("shop_id", "buyer_id"),
+            where=lambda order: order.counts,
+            sql="t.counts",
+        )
+    },
 )
 CASES = Binding(KnownCase, table_of(KnownCaseRow), key=("shop_id", "case_id"))
 CONVERSATIONS = Binding(

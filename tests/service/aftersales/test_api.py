@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from aftersales.policies import MOST_OWN
 from common.ids import new_id
 
 from .conftest import Shop
@@ -178,6 +179,26 @@ async def test_lists_are_paged_newest_first_and_narrowed(shop: Shop) -> None:
     assert len(await shop.cases(deadline_before="2027-01-01T00:00:00Z")) == 5
 
 
+async def test_the_history_of_a_case_is_paged_oldest_first(shop: Shop) -> None:
+    """However often the buyer altered the request."""
+    path = await one_case(shop)
+    await shop.tell(
+        *[shop.refund(amount_fen=1_000 + n, refund_version=2 + n, minute=2 + n) for n in range(60)]
+    )
+    seen: list[int] = []
+    params: dict[str, Any] = {}
+    while True:
+        page = (await shop.get(f"{path}/history", params=params)).json()
+        assert len(page["items"]) <= 50
+        seen += [entry["version"] for entry in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        params = {"cursor": page["next_cursor"]}
+    assert seen == list(range(1, 62))
+    wrong = await shop.get(f"{path}/history", params={"cursor": "WyJ4Il0"})
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_cursor")
+
+
 async def test_a_supervisor_sets_the_shops_own_deadlines(shop: Shop) -> None:
     path = "/v1/deadline_policies"
     assert (await shop.get(path, "agent")).status_code == 403
@@ -197,6 +218,25 @@ async def test_a_supervisor_sets_the_shops_own_deadlines(shop: Shop) -> None:
     await shop.tell(shop.order(), shop.refund())
     case = await shop.case()
     assert case["deadline_at"] == "2026-03-02T03:00:00Z"
+
+
+async def test_one_rule_more_than_a_shop_may_have_is_refused_until_old_ones_made_room(
+    shop: Shop,
+) -> None:
+    path = "/v1/deadline_policies"
+    rule = {"state": "wait_seller_agree", "seconds": 3600, "action": "auto_agree"}
+    for _ in range(MOST_OWN // 50):
+        assert (await shop.put(path, {"policies": [rule] * 50})).status_code == 200
+    refused = await shop.put(path, {"policies": [rule]})
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_policies")
+    assert refused.json()["most"] == MOST_OWN
+
+    shop.clock.advance(days=401)
+    put = await shop.put(path, {"policies": [rule]}, match=f'"{MOST_OWN}"')
+    assert (put.status_code, put.headers["ETag"]) == (200, f'"{MOST_OWN + 1}"')
+    listed = (await shop.get(path, "supervisor")).json()
+    own = [item["number"] for item in listed["items"] if item["number"]]
+    assert (listed["version"], own) == (MOST_OWN + 1, [MOST_OWN + 1, MOST_OWN])
 
 
 async def test_the_document_describes_every_operation(shop: Shop) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,12 +13,16 @@ from sqlalchemy import text
 from chat_router.closing import CloseConversation
 from chat_router.intake import SendMessage
 from chat_router.messages import Incoming
-from chat_router.store.bindings import CONVERSATIONS
+from chat_router.store.bindings import CONVERSATIONS, ORDERS
+from common.contracts import OrderChanged, OrderClosed, OrderFinished, OrderPaid
+from common.db.binding import Binding
 from common.db.database import Database
 from common.runtime.items import CommandItem
+from tests.support.harness import idle
 from tests.support.statements import statements
 
 from .conftest import SHOP, Chat
+from .test_reactions import AT, order
 
 
 def written(buyer_id: str, number: int) -> CommandItem:
@@ -97,10 +103,15 @@ async def test_a_message_is_stored_once_however_many_batches_race_with_it(chat: 
     assert sorted(answer.repeated for answer in answers) == [False, True, True, True]
 
 
-async def plan_of(database: Database, index: str | None, keys: Sequence[tuple[str, str]]) -> str:
-    """What the database does to look up conversations by these keys."""
+async def plan_of(
+    database: Database,
+    index: str | None,
+    keys: Sequence[tuple[str, str]],
+    binding: Binding[Any] = CONVERSATIONS,
+) -> str:
+    """What the database does to look up rows by these keys."""
     async with database.transaction() as tx:
-        select = tx.statements(CONVERSATIONS).select(index)
+        select = tx.statements(binding).select(index)
         if database.is_sqlite:
             listed = msgspec.json.encode(keys).decode()
             return "\n".join(r[3] for r in await tx.fetch(f"EXPLAIN QUERY PLAN {select}", listed))
@@ -120,3 +131,49 @@ async def test_each_key_is_looked_up_by_itself_when_statistics_know_of_no_open_c
         await conn.execute(text("ANALYZE"))
     plan = await plan_of(chat.service.database, index, [(SHOP, f"k{n}") for n in range(300)])
     assert not re.search(r"Join Filter|Seq Scan|^SCAN t", plan, re.MULTILINE), plan
+
+
+async def test_a_buyer_of_many_finished_orders_costs_what_a_buyer_of_few_does(chat: Chat) -> None:
+    """Of all that were finished or closed, an order event looks at one."""
+    ended = [
+        order(kind, 7, status, order_id=f"{status}{n:03}", created_at=AT + timedelta(minutes=n))
+        for n in range(150)
+        for kind, status in ((OrderFinished, "finished"), (OrderClosed, "closed"))
+    ]
+    await chat.publish(*ended, order(OrderPaid, 3, "paid"))
+    await idle(chat.service)
+
+    async with chat.service.database.transaction() as tx:
+        select = tx.statements(ORDERS).select("counting_of_buyer")
+        found = await tx.query(select, [(SHOP, "b1")])
+    assert sorted(row[1] for row in found) == ["finished149", "o1"]
+    plan = await plan_of(chat.service.database, "counting_of_buyer", [(SHOP, "b1")], ORDERS)
+    assert "ix_known_orders_counting" in plan, plan
+
+
+async def test_what_happens_to_an_order_long_finished_still_reaches_its_buyer(chat: Chat) -> None:
+    """Its refund is opened and closed again; all in one batch, and beside the buyer's others."""
+    old, new = {"order_id": "old", "created_at": AT - timedelta(days=90)}, {"order_id": "new"}
+    await chat.publish(
+        order(OrderFinished, 7, "finished", **old), order(OrderFinished, 7, "finished", **new)
+    )
+    await idle(chat.service)
+    assert await shown_order(chat) == ("finished", "new")
+
+    last = {"order_id": "last", "created_at": AT - timedelta(days=99)}
+    await chat.publish(
+        order(OrderChanged, 8, "finished", **old, refund_open=True),
+        order(OrderClosed, 3, "closed", **last),
+    )
+    await idle(chat.service)
+    assert await shown_order(chat) == ("refund_open", "old")
+
+    await chat.publish(order(OrderChanged, 9, "finished", **old))
+    await idle(chat.service)
+    assert await shown_order(chat) == ("finished", "new")
+
+
+async def shown_order(chat: Chat) -> tuple[str, str]:
+    """The buyer's situation, and the order on the card."""
+    found = await chat.supervisor.get("/buyers/b1")
+    return found["order_state"], found["order"]["order_id"]

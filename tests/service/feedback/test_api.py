@@ -6,6 +6,7 @@ from typing import Any
 
 from common.auth.principal import Role
 from common.contracts import FeedbackTagged
+from feedback.tasks import MOST_ANSWERS
 from tests.service.feedback.shop import (
     client,
     events_of,
@@ -68,6 +69,28 @@ async def test_an_answer_is_signed_with_the_highest_role_of_who_gives_it(
         await both.post(f"{path}/answers", json={"text": "已联系工厂"}, headers=key())
         (answer,) = (await both.get(path)).json()["answers"]
         assert (answer["by"], answer["role"]) == ("wang", "operations")
+
+
+async def test_one_answer_more_than_a_task_takes_is_refused_and_the_task_can_be_closed(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with (
+        feedback(tmp_path, database_url) as service,
+        client(service, Role.OPERATIONS) as desk,
+    ):
+        body = {"product_id": "coat", "tag": "quality.fading"}
+        opened = await desk.post("/v1/tasks", json=body, headers=key())
+        path = f"/v1/tasks/{opened.json()['task_id']}"
+        for n in range(MOST_ANSWERS):
+            said = await desk.post(f"{path}/answers", json={"text": f"第 {n} 次"}, headers=key())
+            assert said.status_code == 201, said.text
+        refused = await desk.post(f"{path}/answers", json={"text": "再来"}, headers=key())
+        assert (refused.status_code, refused.json()["code"]) == (409, "too_many_answers")
+        assert refused.json()["most"] == MOST_ANSWERS
+        closing = {"answer": "换了面料", "outcome": "fixed"}
+        closed = await desk.post(f"{path}/closings", json=closing, headers=key())
+        assert closed.status_code == 201
+        assert len((await desk.get(path)).json()["answers"]) == MOST_ANSWERS + 1
 
 
 BAD_REVIEWS: list[tuple[dict[str, Any], int]] = [

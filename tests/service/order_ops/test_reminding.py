@@ -19,10 +19,12 @@ from common.contracts import (
     ReminderStopped,
     decode,
 )
+from common.db.transaction import Transaction
 from common.runtime import Service
 from order_ops.app import SERVICE
 from order_ops.bookkeeping import RecordOrder
 from order_ops.reminder_policies import share
+from order_ops.store import REMINDERS
 from tests.support.harness import MovableClock, idle, make, publish, running, until
 from tests.support.order_examples import TEN, at, line, snapshot
 from tests.support.order_shop import NO_HOLDOUT, Shop, message_of, set_policy
@@ -170,6 +172,64 @@ async def test_two_unpaid_orders_of_one_buyer_get_one_reminder(shop: Shop) -> No
     assert len(await due_of(shop)) == 1
     reasons = [r["reason"] for r in await shop.reminders() if r["stage"] == 1]
     assert sorted(map(str, reasons)) == ["None", "other_order"]
+
+
+async def reminded_and_paid(shop: Shop, number: int) -> None:
+    """An order made so many days later, reminded once and then paid."""
+    order_id, goods = f"d{number}", (line(f"goods-{number}"),)
+    made, closes = at(days=number), at(days=number + 1)
+    told: dict[str, Any] = {"order_id": order_id, "lines": goods, "created_at": made}
+    await shop.tell(snapshot(**told, closes_at=closes, modified_at=made))
+    await shop.move_to(days=number, minutes=31)
+    paid = at(days=number, minutes=40)
+    await shop.tell(snapshot("paid", **told, paid_fen=38500, paid_at=paid, modified_at=paid))
+    await shop.move_to(days=number, minutes=50)
+
+
+async def test_a_decision_looks_at_the_reminders_of_a_day_however_many_the_buyer_ever_got(
+    shop: Shop,
+) -> None:
+    for number in range(6):
+        await reminded_and_paid(shop, number)
+    assert len(await shop.reminders()) == 18
+    assert len(await due_of(shop)) == 6
+
+    async with shop.service.database.transaction() as tx:
+        select = tx.statements(REMINDERS).select("recent_of_buyer")
+        found = await tx.query(select, [("s1", "b1")])
+        assert {values[1] for values in found} <= {"d4", "d5"}
+        plan = await explained(shop, tx, select)
+    assert "ix_reminders_recent" in plan, plan
+
+
+async def explained(shop: Shop, tx: Transaction, select: str) -> str:
+    if shop.service.database.is_sqlite:
+        steps = await tx.fetch(f"EXPLAIN QUERY PLAN {select}", '[["s1", "b1"]]')
+        return "\n".join(step[3] for step in steps)
+    return "\n".join(step for (step,) in await tx.fetch(f"EXPLAIN {select}", ["s1"], ["b1"]))
+
+
+async def test_the_cap_counts_what_was_given_up_and_yet_written_to_another_order(
+    shop: Shop,
+) -> None:
+    """However late it is reported: within the day it is looked at."""
+    await set_policy(shop, max_per_day=1)
+    await shop.tell(snapshot(order_id="o1"))
+    await shop.move_to(minutes=31)
+    (due,) = await due_of(shop)
+    await shop.move_to(minutes=62)
+    await shop.tell(snapshot("paid", order_id="o1", **PAID))
+    assert (await shop.reminders())[0]["state"] == "stopped"
+    await shop.tell(message_of(due))
+
+    goods = (line("goods-2"),)
+    for order_id, hours in (("o2", 2), ("o3", 24)):
+        made = at(hours=hours)
+        told: dict[str, Any] = {"lines": goods, "created_at": made, "modified_at": made}
+        await shop.tell(snapshot(order_id=order_id, closes_at=at(days=3), **told))
+        await shop.move_to(hours=hours, minutes=31)
+    assert ends(await shop.reminders(order_id="o2"))[0] == ("stopped", "cap")
+    assert ends(await shop.reminders(order_id="o3"))[0] == ("due", None)
 
 
 async def test_the_same_goods_bought_yesterday_are_not_reminded(shop: Shop) -> None:

@@ -1,20 +1,27 @@
 """Which rule counts, and which rules cannot be set."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, get_args
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aftersales.cases import Case
 from aftersales.policies import (
     DEFAULTS,
+    KEPT_AFTER_REPLACED,
+    MOST_OWN,
     DeadlinePolicy,
     PolicyBook,
     PolicyNotPossible,
     PolicyWish,
     PutPolicies,
+    TooManyPolicies,
     WaitingState,
     check_policy,
+    outlived,
     policy_for,
 )
 from common.contracts import RefundKind, RefundPhase
@@ -133,6 +140,52 @@ def test_two_supervisors_do_not_overwrite_each_other() -> None:
     with pytest.raises(PreconditionFailed):
         shop.tell(put(0))
     assert shop.tell(put(1)).version == 2
+
+
+def many(version: int, count: int) -> PutPolicies:
+    one = put(version)
+    return msgspec.structs.replace(one, policies=one.policies * count)
+
+
+def test_a_shop_has_so_many_rules_until_those_replaced_long_ago_make_room() -> None:
+    shop = Shop()
+    for version in range(0, MOST_OWN, 50):
+        shop.tell(many(version, 50))
+    with pytest.raises(TooManyPolicies):
+        shop.tell(put(MOST_OWN))
+    shop.wait(days=399)
+    with pytest.raises(TooManyPolicies):
+        shop.tell(put(MOST_OWN))
+    shop.wait(days=2)
+    book: PolicyBook = shop.tell(put(MOST_OWN))
+    own = [policy.number for policy in book.policies if policy.number]
+    assert (book.version, own) == (MOST_OWN + 1, [MOST_OWN + 1, MOST_OWN])
+    with pytest.raises(PreconditionFailed):
+        shop.tell(put(MOST_OWN))
+
+
+moments = st.integers(0, 900).map(lambda days: START + timedelta(days=days))
+some_rules = st.lists(
+    st.tuples(moments, st.sampled_from(["any", "taobao"]), st.sampled_from(["any", "shipped"])),
+    max_size=12,
+)
+
+
+@given(rules=some_rules, began=moments)
+def test_what_a_state_of_the_last_366_days_needs_is_never_forgotten(
+    rules: list[tuple[datetime, str, str]], began: datetime
+) -> None:
+    own = [
+        rule(number, valid_from=valid_from, platform=platform, goods=goods)
+        for number, (valid_from, platform, goods) in enumerate(rules, start=1)
+    ]
+    now = began + timedelta(days=366)
+    case = a_case(state_since=began)
+    gone = outlived(own, now)
+    kept = [policy for policy in own if policy not in gone]
+    assert chosen(case, *kept) is chosen(case, *own)
+    long_ago = [policy for policy in kept if policy.valid_from <= now - KEPT_AFTER_REPLACED]
+    assert len(long_ago) <= 2 * 2 + 1
 
 
 def test_a_rule_cannot_begin_in_the_past() -> None:

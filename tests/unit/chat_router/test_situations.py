@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chat_router.groups import SkillGroup, choose_group
-from chat_router.order_cards import KnownOrder, situation
+from chat_router.order_cards import KnownOrder, count, situation
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -48,6 +50,36 @@ def test_newest_live_order_decides(orders: list[KnownOrder], state: str, shown: 
 
     assert found == state
     assert (card.order_id if card else None) == shown
+
+
+LIFE = ("unpaid", "paid", "shipped", "signed")
+news = st.tuples(
+    st.integers(1, 4), st.sampled_from([*LIFE, "finished", "closed"]), st.booleans()
+)  # of which order, its status, whether a refund is open
+
+
+@given(st.lists(news, max_size=30))
+def test_orders_that_do_not_count_never_change_the_situation(
+    told: list[tuple[int, str, bool]],
+) -> None:
+    """Whatever happens to the orders: only finished and closed are ends."""
+    known: dict[int, KnownOrder] = {}
+    for day, status, refund_open in told:
+        one = known.setdefault(day, order(day, status))
+        if one.status in LIFE:
+            one.status = status  # type: ignore[assignment]
+        one.refund_open, one.counts = refund_open, True
+        counting = [other for other in known.values() if other.counts]
+        count(counting)
+
+        assert situation(counting) == situation(list(known.values()))
+        assert situation([other for other in counting if other.counts]) == situation(counting)
+
+
+def test_of_many_finished_orders_the_newest_alone_counts() -> None:
+    orders = [order(day, "finished") for day in range(100)] + [order(100, "closed")]
+    count(orders)
+    assert [one.order_id for one in orders if one.counts] == ["o99"]
 
 
 def group(name: str, *order_states: str, **fields: Any) -> SkillGroup:

@@ -5,7 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from feedback.policies import FeedbackPolicy, answer_by, policy_of
-from feedback.tasks import Task, TaskClosed, answer, close, miss_deadline, prove, task_closed
+from feedback.tasks import (
+    MOST_ANSWERS,
+    Task,
+    TaskClosed,
+    TooManyAnswers,
+    answer,
+    close,
+    miss_deadline,
+    prove,
+    task_closed,
+)
 
 NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
 DAYS = ("2026-03-03", "2026-03-09")
@@ -42,6 +52,17 @@ def test_an_answer_leaves_the_task_open_and_a_closing_ends_it() -> None:
     assert (found.state, found.outcome, len(found.answers)) == ("closed", "fixed", 2)
     assert task_closed(found).answer == "换了染料"
     assert found.proof_due_at == NOW + timedelta(days=7)
+
+
+def test_a_task_takes_so_many_answers_and_can_still_be_closed() -> None:
+    found = task()
+    for n in range(MOST_ANSWERS):
+        answer(found, f"第 {n} 次", "wang", "operations", NOW)
+    with pytest.raises(TooManyAnswers):
+        answer(found, "再来", "wang", "operations", NOW)
+    close(found, "fixed", "换了染料", "wang", "operations", POLICY, NOW)
+    assert (found.state, len(found.answers)) == ("closed", MOST_ANSWERS + 1)
+    assert task_closed(found).answer == "换了染料"
 
 
 def test_a_closed_task_takes_no_second_closing() -> None:

@@ -179,9 +179,17 @@ def upgrade() -> None:
         sa.Column("refund_open", sa.Boolean(), nullable=False),
         sa.Column("order_version", sa.BigInteger(), nullable=False),
         sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("counts", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("shop_id", "order_id"),
     )
-    op.create_index("ix_known_orders_buyer", "known_orders", ["shop_id", "buyer_id"], unique=False)
+    op.create_index(
+        "ix_known_orders_counting",
+        "known_orders",
+        ["shop_id", "buyer_id"],
+        unique=False,
+        postgresql_where=sa.text("counts"),
+        sqlite_where=sa.text("counts"),
+    )
     op.create_table(
         "messages",
         sa.Column("shop_id", sa.String(), nullable=False),

@@ -198,10 +198,19 @@ def upgrade() -> None:
         sa.Column("settled_at", UtcDateTime, nullable=True),
         sa.Column("message_id", sa.String(), nullable=True),
         sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("recent", sa.Boolean(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("shop_id", "order_id", "stage"),
     )
     op.create_index("ix_reminders_buyer", "reminders", ["shop_id", "buyer_id"], unique=False)
+    op.create_index(
+        "ix_reminders_recent",
+        "reminders",
+        ["shop_id", "buyer_id"],
+        unique=False,
+        postgresql_where=sa.text("recent"),
+        sqlite_where=sa.text("recent"),
+    )
     op.create_index("ix_reminders_settled", "reminders", ["shop_id", "settled_at"], unique=False)
     op.create_index("ux_reminders_id", "reminders", ["shop_id", "reminder_id"], unique=True)
 
@@ -209,6 +218,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ux_reminders_id", table_name="reminders")
     op.drop_index("ix_reminders_settled", table_name="reminders")
+    op.drop_index(
+        "ix_reminders_recent",
+        table_name="reminders",
+        postgresql_where=sa.text("recent"),
+        sqlite_where=sa.text("recent"),
+    )
     op.drop_index("ix_reminders_buyer", table_name="reminders")
     op.drop_table("reminders")
     op.drop_table("reminder_policies")
