@@ -158,29 +158,54 @@ def refusal_succeeded(desk: Desk, sent: SentCommand) -> None:
     or somebody agreed to it. Then the refusal is history and takes nothing back.
     """
     case = desk.require(sent.case_id)
+    if case.overtaken_command_id == sent.command_id:
+        _refusal_seen_before(desk, case, sent)
+        return
     if not case.is_open or case.pending_command_id != sent.command_id:
         return
-    case.pending_command_id = None
+    case.pending_command_id = case.overtaken_command_id = None
     previous = case.state
     actor = Actor(sent.requested_by, sent.requested_role)
-    message, proof = sent.arguments.get("message"), sent.arguments.get("proof_url")
     if not answers_present(case, sent) or "refuse" not in allowed(case, actor):
-        desk.record(case, "refusal_outdated", actor, str(message), previous=previous)
+        desk.remember(case, "refusal_outdated", actor, _message(sent))
         return
-    case.refusal_reason = str(message)
-    case.refusal_proof_url = str(proof) if proof else None
+    _keep_reason(case, sent)
     desk.enter(case, "seller_refuse_buyer")
-    desk.record(case, "refuse", actor, case.refusal_reason, previous=previous)
+    desk.record(case, "refuse", actor, _message(sent), previous=previous)
+
+
+def _refusal_seen_before(desk: Desk, case: Case, sent: SentCommand) -> None:
+    """The platform took the refusal, and its snapshot was here first: only the reason is news."""
+    case.overtaken_command_id = None
+    actor = Actor(sent.requested_by, sent.requested_role)
+    if case.state == "success" or not answers_present(case, sent):
+        desk.remember(case, "refusal_outdated", actor, _message(sent))
+        return
+    _keep_reason(case, sent)
+    desk.remember(case, "refuse", actor, _message(sent))
+
+
+def _message(sent: SentCommand) -> str:
+    return str(sent.arguments.get("message"))
+
+
+def _keep_reason(case: Case, sent: SentCommand) -> None:
+    proof = sent.arguments.get("proof_url")
+    case.refusal_reason = _message(sent)
+    case.refusal_proof_url = str(proof) if proof else None
 
 
 def refusal_failed(desk: Desk, sent: SentCommand, event: CommandFailed) -> None:
-    """The platform did not take the refusal: the case waits as before."""
+    """The platform did not take the refusal: the case waits as before, or stays where a snapshot
+    has brought it since."""
     case = desk.require(sent.case_id)
-    if not case.is_open or case.pending_command_id != sent.command_id:
+    if case.pending_command_id == sent.command_id:
+        case.pending_command_id = None
+    elif case.overtaken_command_id == sent.command_id:
+        case.overtaken_command_id = None
+    else:
         return
-    case.pending_command_id = None
-    why = f"{event.code}: {event.message}"
-    desk.record(case, "refusal_failed", PLATFORM, why, previous=case.state)
+    desk.remember(case, "refusal_failed", PLATFORM, f"{event.code}: {event.message}")
 
 
 def ship_return(desk: Desk, answer: ShipReturn) -> Case:

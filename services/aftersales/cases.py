@@ -92,10 +92,11 @@ class Case(msgspec.Struct, kw_only=True):
     `amount_fen` is what the buyer asks for; None until the order is known, when the request
     named no amount. `order_checked`: the request was held against its order. `refund_version`
     is the platform's: it rises when the buyer alters the request. `pending_command_id` is a
-    command the platform has not answered; `blocked_reason` why a refund could not be made and a
-    person must look. `platform_state`, `platform_deadline_at` and the `snapshot_*` fields repeat
-    the newest snapshot taken. `revision` numbers the changes from 1; it is the ETag and the
-    `version` of the events.
+    command the platform has not answered; `overtaken_command_id` a refusal whose answer a snapshot
+    overtook: nobody waits for it any more, but it will say why. `blocked_reason`: why a refund
+    could not be made and a person must look. `platform_state`, `platform_deadline_at` and the
+    `snapshot_*` fields repeat the newest snapshot taken. `revision` numbers the changes from 1; it
+    is the ETag and the `version` of the events.
     """
 
     shop_id: str
@@ -129,6 +130,7 @@ class Case(msgspec.Struct, kw_only=True):
     blocked_reason: str | None = None
     outcome: CaseOutcome | None = None
     pending_command_id: str | None = None
+    overtaken_command_id: str | None = None
     platform_state: CaseState | None = None
     platform_deadline_at: datetime | None = None
     snapshot_at: datetime | None = None
@@ -145,6 +147,15 @@ class Case(msgspec.Struct, kw_only=True):
     def is_open(self) -> bool:
         """Whether anything can still happen to the case."""
         return self.state not in TERMINAL
+
+    def stop_waiting(self) -> None:
+        """Wait for no answer any more; that of a refusal still says why when it comes.
+
+        The answer to an agreement needs no such trace: its hold knows it.
+        """
+        if self.pending_command_id is not None and self.state != "refunding":
+            self.overtaken_command_id = self.pending_command_id
+        self.pending_command_id = None
 
 
 class Actor(msgspec.Struct, frozen=True):

@@ -85,7 +85,8 @@ def repeat(desk: Desk, timer: CommandOverdue, sent: SentCommand) -> None:
     """Publish an unanswered command once more, under the same id."""
     case = desk.require(sent.case_id)
     holds = (hold.hold_id for hold in desk.holds if hold.state == "held")
-    if case.pending_command_id == sent.command_id or sent.command_id in holds:
+    overtaken = case.is_open and case.overtaken_command_id == sent.command_id
+    if case.pending_command_id == sent.command_id or overtaken or sent.command_id in holds:
         _publish(desk.work, sent, repeats=timer.repeats + 1)
 
 

@@ -106,13 +106,13 @@ class Desk:
         """
         if not case.is_open:
             raise ActionNotAllowed(f"the case has ended: {case.state}")
+        if state in TERMINAL:
+            case.closed_at = self.now
+            case.stop_waiting()
         if case.state != state:
             case.state = state
             case.state_since = min(since, self.now) if since else self.now
             case.blocked_reason = None
-        if state in TERMINAL:
-            case.closed_at = self.now
-            case.pending_command_id = None
 
     def record(
         self,
@@ -139,6 +139,13 @@ class Desk:
         case.revision += 1
         case.updated_at = self.now
         self.work.add(_entry(case, action, actor, reason, case.state, self.now))
+
+    def remember(self, case: Case, action: str, actor: Actor, reason: str) -> None:
+        """Keep what came late and moves nothing: told while the case is open, else only noted."""
+        if case.is_open:
+            self.record(case, action, actor, reason, previous=case.state)
+        else:
+            self.note(case, action, actor, reason)
 
     def set_deadline(self, case: Case) -> bool:
         """Arm, move or cancel the timers; whether the deadline changed."""

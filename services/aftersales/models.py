@@ -96,6 +96,7 @@ class CaseRow(AftersalesTable, table=True):
     blocked_reason: str | None
     outcome: str | None
     pending_command_id: str | None
+    overtaken_command_id: str | None
     platform_state: str | None
     platform_deadline_at: datetime | None = Field(sa_type=UtcDateTime)
     snapshot_at: datetime | None = Field(sa_type=UtcDateTime)

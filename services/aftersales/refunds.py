@@ -79,14 +79,16 @@ def refund_failed(desk: Desk, sent: SentCommand, event: CommandFailed) -> None:
     if hold.state != "held":
         return
     release(hold, desk.now)
+    why = f"{event.code}: {event.message}"
     if case.state != "refunding" or case.pending_command_id != sent.command_id:
+        # The platform's word of an end came first; why it did not pay is still worth knowing.
+        desk.remember(case, "refund_failed", PLATFORM, why)
         return
     desk.enter(case, _state_after_failure(case))
     case.pending_command_id = None
     # What cannot be paid is the request that was asked for; an altered one has its own deadline.
     blocks = not event.retryable and answers_present(case, sent)
     case.blocked_reason = event.code if blocks else None
-    why = f"{event.code}: {event.message}"
     desk.record(case, "refund_failed", PLATFORM, why, previous="refunding")
 
 

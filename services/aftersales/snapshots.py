@@ -128,7 +128,7 @@ def _follow(desk: Desk, case: Case, seen: ShopRefund, *, restart: bool) -> None:
     if restart:
         case.state_since = min(seen.modified_at, desk.now)
     if case.state == "seller_refuse_buyer":
-        case.pending_command_id = None  # only a refusal can be pending here, and it is done
+        case.stop_waiting()
 
 
 def _take_fields(case: Case, seen: ShopRefund) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from common.web.types import View
+import msgspec
 
 from .response_times import Round, is_counted, seconds
 
 
-class ResponseFigures(View):
-    """One agent's figures; `agent_id` null is for buyers whom nobody had yet. Seconds; shares
+class AgentFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent's figures; `agent_id` None is for buyers whom nobody had yet. Seconds; shares
     between 0 and 1. `rounds` and the 3-minute rate (旺旺3分钟响应率) are over rounds asked
     08:00-24:00 shop time; `reply_rate` (旺旺回复率) is buyers replied to over buyers received."""
 
@@ -34,7 +34,7 @@ def day_span(day: date, zone: ZoneInfo, days: int = 1) -> tuple[datetime, dateti
     return datetime.combine(day - timedelta(days=days - 1), time(0), zone), end
 
 
-def figures_by_agent(rounds: Iterable[Round], zone: ZoneInfo) -> list[ResponseFigures]:
+def figures_by_agent(rounds: Iterable[Round], zone: ZoneInfo) -> list[AgentFigures]:
     """The figures of every agent who had a round, by agent id."""
     by_agent: dict[str | None, list[Round]] = defaultdict(list)
     for one in rounds:
@@ -43,13 +43,13 @@ def figures_by_agent(rounds: Iterable[Round], zone: ZoneInfo) -> list[ResponseFi
     return [figures(agent_id, theirs, zone) for agent_id, theirs in ordered]
 
 
-def figures(agent_id: str | None, rounds: list[Round], zone: ZoneInfo) -> ResponseFigures:
+def figures(agent_id: str | None, rounds: list[Round], zone: ZoneInfo) -> AgentFigures:
     """The figures of these rounds."""
     counted = [one for one in rounds if is_counted(one.asked_at, zone)]
     within = sum(one.within_3min for one in counted)
     received = {one.buyer_id for one in rounds}
     replied = {one.buyer_id for one in rounds if one.answered_at is not None}
-    return ResponseFigures(
+    return AgentFigures(
         agent_id=agent_id,
         rounds=len(counted),
         rounds_within_3min=within,

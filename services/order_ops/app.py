@@ -4,7 +4,7 @@ from pathlib import Path
 
 from common.runtime import ServiceDefinition
 
-from .api import memos, orders, policies, reminders
+from .api import memos, orders, policies, reminders, resolutions
 from .handlers import TOPICS, handlers
 from .metering import count
 from .models import OrderOpsTable
@@ -19,5 +19,11 @@ SERVICE = ServiceDefinition(
     handlers=handlers,
     count=count,
     topics=TOPICS,
-    routers=(orders.router, memos.router, reminders.router, policies.router),
+    routers=(
+        orders.router,
+        resolutions.router,
+        memos.router,
+        reminders.router,
+        policies.router,
+    ),
 )

@@ -12,7 +12,7 @@ from common.runtime import Need, Work, row, rows
 from . import memo_desk, reminder_desk
 from .buyers import Buyer, buyer_of, forget_purchase, record_purchase
 from .memos import Memo
-from .merging import goes_backwards, is_foreign, is_newer, merge
+from .merging import goes_backwards, is_foreign, is_newer, merge, raised
 from .order_cases import OrderCase, case_after, show_cases
 from .orders import Anomaly, Order, Transition
 from .publishing import note, publish
@@ -91,7 +91,7 @@ def record(snapshot: ShopOrder, work: Work) -> tuple[Order, tuple[Transition, ..
     before = structs.replace(known) if known is not None else None
     merged, transitions = merge(known, snapshot)
     order = _kept(known, merged, work)
-    _note_anomalies(before, order, work)
+    _note_anomalies(raised(before, order, snapshot), order, work)
     if is_foreign(order, snapshot):
         return order, ()
     if before is None:
@@ -142,11 +142,10 @@ def _assign(target: msgspec.Struct, source: msgspec.Struct) -> None:
         setattr(target, name, getattr(source, name))
 
 
-def _note_anomalies(before: Order | None, order: Order, work: Work) -> None:
-    known = before.anomalies if before is not None else ()
-    for anomaly in order.anomalies:
-        if anomaly not in known:
-            note(order, f"anomaly.{anomaly}", work)
+def _note_anomalies(anomalies: Iterable[Anomaly], order: Order, work: Work) -> None:
+    for anomaly in anomalies:
+        order.wait_for_person()
+        note(order, f"anomaly.{anomaly}", work)
 
 
 def _remember_purchase(order: Order, transitions: Iterable[Transition], work: Work) -> None:

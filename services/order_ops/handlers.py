@@ -16,7 +16,7 @@ from common.contracts import (
 )
 from common.runtime import Handlers, Need, Work, row, rows
 
-from . import bookkeeping, memo_desk, reminder_desk
+from . import bookkeeping, memo_desk, reminder_desk, resolutions
 from .block_list import BlockChanged, SetBlocked, set_blocked
 from .bookkeeping import OrderRecorded, RecordOrder
 from .buyers import Buyer, buyer_of, chat_closed, chat_opened
@@ -24,6 +24,7 @@ from .memo_desk import MemoAccepted
 from .memos import MemoTimer, WriteMemo
 from .reminder_policies import EditedPolicy, ReminderPolicy, SetReminderPolicy, set_policy
 from .reminders import Reminder, ReminderTimer
+from .resolutions import OrderResolved, ResolveOrder
 
 TOPICS = ("shop.orders", "kefu.conversations", "kefu.cases", "kefu.commands")
 
@@ -65,6 +66,12 @@ def case_changed(event: CaseChanged, work: Work) -> None:
 def case_closed(event: CaseClosed, work: Work) -> None:
     """A case ended."""
     bookkeeping.take_case(event, work)
+
+
+@handlers.command(ResolveOrder, needs=resolutions.order_needs)
+def order_resolved(command: ResolveOrder, work: Work) -> OrderResolved:
+    """A person has seen to an order."""
+    return resolutions.resolve(command, work)
 
 
 # -- live chats ------------------------------------------------------------------------------

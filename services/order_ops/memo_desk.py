@@ -114,7 +114,7 @@ def verify_against(order: Order, snapshot: ShopOrder, work: Work) -> None:
     altered = verify(_memos(order, work), snapshot.seller_memo, snapshot.modified_at)
     for memo in altered:
         if memo.state == "conflict":
-            order.needs_person = True
+            order.wait_for_person()
         _note_state(order, memo, work)
     if altered:
         advance(order, work)

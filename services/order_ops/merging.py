@@ -10,7 +10,8 @@ order has one order-independent rule, so that every order of arrival ends in the
 * a milestone is passed once, when the first snapshot proves it.
 
 Two snapshots that contradict each other (paid after it was closed, unpaid after it was paid) are
-recorded as an anomaly for a person to look at; nothing is guessed.
+recorded as an anomaly for a person to look at; nothing is guessed. `anomalies` keeps every kind
+that was ever seen; what a person has seen to waits for one again only when it arises anew.
 """
 
 from collections.abc import Iterable
@@ -60,12 +61,24 @@ def merge(order: Order | None, snapshot: ShopOrder) -> tuple[Order, tuple[Transi
     `anomalies`.
     """
     if order is not None and is_foreign(order, snapshot):
-        return with_anomalies(order, ("buyer_mismatch",)), ()
+        return _with_anomalies(order, order, snapshot), ()
     merged = _joined(order, snapshot)
     revealed = _milestones(merged, snapshot)
     merged.passed = tuple(name for name in MILESTONES if name in revealed)
-    merged = with_anomalies(merged, _contradictions(order, merged, snapshot))
+    merged = _with_anomalies(order, merged, snapshot)
     return merged, _transitions(order, merged, snapshot)
+
+
+def raised(order: Order | None, merged: Order, snapshot: ShopOrder) -> tuple[Anomaly, ...]:
+    """What a snapshot gives a person to look at: anomalies that are new, or arise anew.
+
+    One that merely still stands is no news, nor is a kind that a person is waited for already.
+    """
+    found = tuple(_contradictions(order, merged, snapshot))
+    if order is None:
+        return found
+    told = order.anomalies if order.needs_person else tuple(_standing_before(order, snapshot))
+    return tuple(kind for kind in found if kind not in order.anomalies or kind not in told)
 
 
 def is_newer(snapshot: ShopOrder, order: Order) -> bool:
@@ -80,13 +93,6 @@ def goes_backwards(order: Order, snapshot: ShopOrder) -> bool:
     """
     lower = RANK[snapshot.status] < RANK[order.status]
     return lower and is_newer(snapshot, order) and not _is_late_payment(order.status, snapshot)
-
-
-def with_anomalies(order: Order, found: Iterable[Anomaly]) -> Order:
-    """A copy of the order that also has these anomalies."""
-    anomalies = tuple(sorted({*order.anomalies, *found}))
-    waits = order.needs_person or anomalies != order.anomalies
-    return structs.replace(order, anomalies=anomalies, needs_person=waits)
 
 
 def fingerprint_of(snapshot: ShopOrder) -> str:
@@ -203,14 +209,39 @@ def _is_late_payment(status: OrderStatus, snapshot: ShopOrder) -> bool:
     return status == "closed" and snapshot.status not in ("unpaid", "closed")
 
 
+def _with_anomalies(order: Order | None, merged: Order, snapshot: ShopOrder) -> Order:
+    """A copy of the merged order that has its anomalies, and waits for a person if one is news."""
+    found = _contradictions(order, merged, snapshot)
+    return structs.replace(
+        merged,
+        anomalies=tuple(sorted({*merged.anomalies, *found})),
+        needs_person=merged.needs_person or bool(raised(order, merged, snapshot)),
+    )
+
+
 def _contradictions(order: Order | None, merged: Order, snapshot: ShopOrder) -> Iterable[Anomaly]:
-    """What the newest snapshot says against the state of the book."""
-    if (
-        order is not None
-        and order.status in TERMINAL
-        and snapshot.status in TERMINAL - {order.status}
-    ):
+    """What a snapshot says against the book, and what stands against it since earlier."""
+    if order is not None and is_foreign(order, snapshot):
+        yield "buyer_mismatch"
+        return
+    if order is not None and _ended_otherwise(order, snapshot.status):
         yield "terminal_conflict"
+    yield from _standing(merged)
+
+
+def _standing_before(order: Order, snapshot: ShopOrder) -> Iterable[Anomaly]:
+    """What the order showed before a snapshot; a late one repeats a conflict of two ends."""
+    if _ended_otherwise(order, order.latest_status) or not is_newer(snapshot, order):
+        yield "terminal_conflict"
+    yield from _standing(order)
+
+
+def _ended_otherwise(order: Order, status: OrderStatus) -> bool:
+    return order.status in TERMINAL and status in TERMINAL - {order.status}
+
+
+def _standing(merged: Order) -> Iterable[Anomaly]:
+    """What the newest snapshot says against the state of the book."""
     if merged.status == "closed" and _paid_after_close(merged):
         yield "late_payment"
     elif RANK[merged.latest_status] < RANK[merged.status]:

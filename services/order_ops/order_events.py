@@ -36,8 +36,8 @@ EVENTS: dict[TransitionName, type[OrderEvent]] = {
 class HistoryEntry(msgspec.Struct, kw_only=True):
     """One line of an order's history, in the order it was recorded (`entry_id` is a UUIDv7).
 
-    `kind` is an event name (`order.paid`), `anomaly.<kind>` or `memo.<state>`; `occurred_at` is
-    the platform's time where it has one, `recorded_at` ours.
+    `kind` is an event name (`order.paid`), `anomaly.<kind>`, `memo.<state>` or `resolved` (a person
+    has seen to it); `occurred_at` is the platform's time where it has one, `recorded_at` ours.
     """
 
     shop_id: str

@@ -48,7 +48,8 @@ class Order(msgspec.Struct, kw_only=True):
 
     `status` is the book's; `latest_status` and `fingerprint` belong to the newest snapshot, which
     also gave all ordinary fields. `passed` names the milestones already published. `revision`
-    numbers the published events, `version` the saved changes (the ETag). `exposed_as` says in
+    numbers the published events, `version` the saved changes (the ETag). `anomalies` has every kind
+    ever seen; `needs_person` says that nobody has seen to the latest yet. `exposed_as` says in
     which arm of the reminder experiment the order is, `exposed_at` since when.
     """
 
@@ -95,6 +96,20 @@ class Order(msgspec.Struct, kw_only=True):
     def amount_due_fen(self) -> int:
         """What the buyer still has to pay."""
         return max(self.total_fen - self.paid_fen, 0)
+
+    def wait_for_person(self) -> None:
+        """Something that a person must look at has come up.
+
+        Counted in `version` here, and not only when the row is saved: the runtime counts a
+        batch's changes as one, and nobody may see to what came up after they looked.
+        """
+        self.needs_person = True
+        self.version += 1
+
+    def stop_waiting(self) -> None:
+        """A person has seen to it. Counted at once as well, so that two cannot both have."""
+        self.needs_person = False
+        self.version += 1
 
 
 class Transition(msgspec.Struct, frozen=True):

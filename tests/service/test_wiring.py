@@ -149,5 +149,22 @@ def test_every_event_has_a_writer_a_reader_and_a_topic_of_its_own_kind(known: Co
 ANSWERS = ("command.succeeded", "command.failed")
 
 
+AT_THE_EDGE = ("api", "sockets")
+MODELS_OF_THE_EDGE = ("pydantic", "common.web.types")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_only_the_edge_knows_the_models_of_the_api(service: str) -> None:
+    """Decisions answer with plain values; what a caller may see of them is the edge's business."""
+    knowing = set()
+    for path in sorted((SOURCES / service).rglob("*.py")):
+        if path.relative_to(SOURCES / service).parts[0] in AT_THE_EDGE:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in MODELS_OF_THE_EDGE:
+                knowing.add(path.name)
+    assert knowing == set()
+
+
 def test_every_topic_carries_something() -> None:
     assert {known.topic for known in registry} == set(TOPICS) - {DEAD_LETTERS}

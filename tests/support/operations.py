@@ -108,6 +108,7 @@ def bodies(scene: Scene) -> dict[str, Any]:
         "POST /chat_router/v1/return_requests": asked,
         "POST /order_ops/v1/orders": order,
         "POST /order_ops/v1/orders/{order_id}/memos": {"text": "送礼"},
+        "POST /order_ops/v1/orders/{order_id}/resolutions": {"note": "已核实"},
         "PUT /order_ops/v1/reminder_blocklist/{buyer_id}": {"blocked": True},
         "PUT /order_ops/v1/reminder_policies/current": REMINDER_POLICY,
         "POST /aftersales/v1/cases": asked | {"buyer_id": BUYER},

@@ -24,14 +24,12 @@ Url = Annotated[
     StringConstraints(max_length=2000, pattern=r"^https?://[^\s\x00-\x20\x7f-\x9f<>\"]+$"),
     Field(description="An absolute http or https address."),
 ]
-Note = Annotated[
+# What a person words and may leave empty: notes, reasons, greetings.
+ShortText = Annotated[
     str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")
 ]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
-Greeting = Annotated[
-    str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")
-]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
 
 
@@ -79,7 +77,7 @@ class Transfer(Body):
 
     to_agent_id: ExternalId | None = None
     to_group_id: ExternalId | None = None
-    note: Note = ""
+    note: ShortText = ""
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
@@ -98,7 +96,7 @@ class Rating(Body):
     """5 is very satisfied, 1 very dissatisfied."""
 
     rating: Annotated[int, Field(ge=1, le=5)]
-    reason: Note | None = None
+    reason: ShortText | None = None
 
 
 class NewPresence(Body):
@@ -131,7 +129,7 @@ class Profile(Body):
     name: Annotated[str, StringConstraints(max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
     tags: list[Tag] = Field(default=[], max_length=100)
     attributes: dict[Tag, Line] = Field(default={}, max_length=100)
-    note: Note = ""
+    note: ShortText = ""
     priority: Annotated[int, Field(ge=0, le=9)] = 0
     dedicated_agent_id: ExternalId | None = None
 
@@ -157,10 +155,10 @@ class ShopRules(Body):
     hours: list[Hours] = Field(default=[], max_length=50)
     # A holiday that is mistyped would be a day on which the shop is open: `Day` refuses it.
     closed_dates: list[Day] = Field(default=[], max_length=400)
-    greeting_zh: Greeting = ""
-    greeting_en: Greeting = ""
-    closed_greeting_zh: Greeting = ""
-    closed_greeting_en: Greeting = ""
+    greeting_zh: ShortText = ""
+    greeting_en: ShortText = ""
+    closed_greeting_zh: ShortText = ""
+    closed_greeting_en: ShortText = ""
     heartbeat_timeout_seconds: Seconds = 60
     grace_seconds: Seconds = 60
     near_hours: Annotated[int, Field(ge=0, le=720)] = 24
@@ -188,5 +186,5 @@ class NewReturn(Body):
     kind: RefundKind
     amount_fen: Annotated[Fen, Field(ge=1)] | None = None
     reason: Line
-    description: Note = ""
+    description: ShortText = ""
     goods_received: bool

@@ -9,12 +9,30 @@ from common.errors import Forbidden, InvalidInput
 from common.web.serving import RunningService
 from common.web.types import ExternalId, View
 
-from ..metrics import ResponseFigures, day_span, figures_by_agent
+from ..metrics import day_span, figures_by_agent
 from ..store import lists
 from ..store import metrics as metrics_store
 from .callers import Staff, acting_as
 
 router = APIRouter(prefix="/v1/metrics", tags=["metrics"])
+
+
+class ResponseFigures(View):
+    """One agent's figures; `agent_id` null is for buyers whom nobody had yet. Seconds; shares
+    between 0 and 1. `rounds` and the 3-minute rate (旺旺3分钟响应率) are over rounds asked
+    08:00-24:00 shop time; `reply_rate` (旺旺回复率) is buyers replied to over buyers received."""
+
+    agent_id: str | None
+    rounds: int
+    rounds_within_3min: int
+    rate_within_3min: float | None
+    unanswered_rounds: int
+    average_response_seconds: float | None
+    average_first_response_seconds: float | None
+    buyers_received: int
+    buyers_replied: int
+    reply_rate: float | None
+    unreplied_buyer_ids: tuple[str, ...]
 
 
 class ResponseTimes(View):
@@ -56,7 +74,11 @@ async def get_response_times(
             )
         else:
             rounds = await metrics_store.live_rounds(conn, caller.shop_id, start, end)
-    items = [one for one in figures_by_agent(rounds, zone) if agent_id in (None, one.agent_id)]
+    found = [one for one in figures_by_agent(rounds, zone) if agent_id in (None, one.agent_id)]
     return ResponseTimes(
-        items=items, starts_at=start, ends_at=end, recomputed=recompute, server_now=now
+        items=[ResponseFigures.model_validate(one) for one in found],
+        starts_at=start,
+        ends_at=end,
+        recomputed=recompute,
+        server_now=now,
     )

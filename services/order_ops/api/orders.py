@@ -58,7 +58,8 @@ class OrderView(View):
     """An order as the book has it. Money in fen.
 
     `seller_memo`, `flag`, `anomalies` and `needs_person` are the shop's own: buyers get nothing
-    there. `closes_at` is when an unpaid order is closed by the platform.
+    there. `needs_person`: nobody has seen to the latest anomaly or memo conflict yet; `anomalies`
+    names every kind there ever was. `closes_at` is when an unpaid order is closed by the platform.
     """
 
     order_id: str
@@ -94,7 +95,8 @@ class OrderView(View):
 class HistoryView(View):
     """One line of an order's history.
 
-    `kind` is an event (`order.paid`), `anomaly.<kind>` or `memo.<state>`.
+    `kind` is an event (`order.paid`), `anomaly.<kind>`, `memo.<state>` or `resolved`: `actor` has
+    seen to what the order waited for.
     """
 
     entry_id: str
@@ -125,7 +127,7 @@ async def list_orders(
     buyer_id: Annotated[ExternalId | None, Query(description="Orders of one buyer.")] = None,
     status: Annotated[OrderStatus | None, Query(description="Orders in one status.")] = None,
     needs_person: Annotated[
-        bool | None, Query(description="true: orders with an anomaly that a person must see.")
+        bool | None, Query(description="true: orders that wait for a person to see to them.")
     ] = None,
 ) -> Page[OrderView]:
     """The shop's orders, newest first; for a buyer, that buyer's own."""

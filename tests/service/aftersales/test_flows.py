@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from common.contracts import (
     CaseChanged,
     CaseClosed,
@@ -86,6 +88,28 @@ async def test_the_webhook_before_the_answer_refunds_once(shop: Shop) -> None:
     (closed,) = await shop.events(CaseClosed)
     assert closed.refunded_fen == 10_000
     assert (await shop.case())["refunded_fen"] == 10_000
+
+
+@pytest.mark.parametrize("first", ["answer", "snapshot"])
+async def test_the_buyer_reads_why_it_was_refused_whichever_came_first(
+    shop: Shop, first: str
+) -> None:
+    await shop.tell(shop.order(), shop.refund())
+    path = f"/v1/cases/{(await shop.case())['case_id']}"
+    asked = await shop.post(f"{path}/refusals", {"reason": "商品无质量问题"}, "senior_agent")
+    assert asked.status_code == 200, asked.text
+    refused = shop.refund(status="seller_refuse_buyer", minute=5)
+    if first == "snapshot":
+        await shop.tell(refused)
+    await shop.carry_out()
+    await shop.tell(refused)
+    await shop.carry_out()
+    case = (await shop.get(path, "buyer", "b1")).json()
+    assert (case["state"], case["refusal_reason"]) == ("seller_refuse_buyer", "商品无质量问题")
+    assert case["pending"] is False
+    history = (await shop.get(f"{path}/history")).json()["items"]
+    told = [(e["actor"], e["reason"]) for e in history if e["action"] == "refuse"]
+    assert told == [("senior_agent", "商品无质量问题")]
 
 
 async def test_twenty_racing_agreements_refund_exactly_what_was_paid(shop: Shop) -> None:

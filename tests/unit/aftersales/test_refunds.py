@@ -16,7 +16,7 @@ from aftersales.cases import (
     StaleRefund,
 )
 from aftersales.commands import REPEAT_AT_MOST, wait_before_repeat
-from common.contracts import CaseClosed, OrderUnpaid
+from common.contracts import CaseChanged, CaseClosed, OrderUnpaid
 from common.errors import Forbidden, NotFound, PreconditionFailed
 from common.web.etags import ExpectedVersion
 
@@ -320,12 +320,108 @@ def test_a_refusal_the_platform_did_not_take_leaves_the_case_as_it_was(shop: Sho
     shop.agree()
 
 
-def test_a_refusal_seen_on_the_platform_first_is_not_refused_twice(shop: Shop) -> None:
-    shop.refuse()
+@pytest.mark.parametrize("first", ["answer", "snapshot"])
+def test_why_it_was_refused_is_kept_whichever_came_first(shop: Shop, first: str) -> None:
+    shop.refuse(proof_url="https://img.example/proof.jpg")
+    if first == "answer":
+        shop.succeed()
     shop.tell(snapshot("seller_refuse_buyer", minute=5))
+    assert shop.case.pending_command_id is None
+    shop.succeed()
+    assert (shop.case.state, shop.case.refusal_reason) == ("seller_refuse_buyer", "商品无质量问题")
+    assert shop.case.refusal_proof_url == "https://img.example/proof.jpg"
+    (entry,) = [entry for entry in shop.history() if entry.action == "refuse"]
+    assert (entry.actor, entry.reason) == (SENIOR.id, "商品无质量问题")
+    assert shop.events(CaseChanged)[-1].note == "商品无质量问题"
     revision = shop.case.revision
     shop.succeed()
-    assert (shop.case.state, shop.case.revision) == ("seller_refuse_buyer", revision)
+    assert shop.case.revision == revision
+
+
+def test_an_overtaken_answer_takes_no_agreement_back(shop: Shop) -> None:
+    shop.refuse()
+    refusal = shop.commands[-1]
+    shop.tell(snapshot("seller_refuse_buyer", minute=5))
+    shop.agree()
+    shop.succeed(refusal)
+    assert (shop.case.state, shop.case.refusal_reason) == ("refunding", "商品无质量问题")
+    assert shop.case.pending_command_id == shop.commands[-1].command_id
+    shop.succeed()
+    assert shop.state() == "success"
+
+
+def test_an_overtaken_answer_to_an_earlier_request_is_noted_and_moves_nothing(shop: Shop) -> None:
+    shop.refuse()
+    shop.tell(snapshot("seller_refuse_buyer", minute=5))
+    shop.tell(snapshot(minute=6, refund_version=2, amount_fen=8_000))
+    shop.succeed()
+    assert (shop.case.state, shop.case.refusal_reason) == ("wait_seller_agree", None)
+    last = shop.history()[-1]
+    assert (last.action, last.reason) == ("refusal_outdated", "商品无质量问题")
+
+
+def test_an_answer_after_a_newer_refusal_leaves_that_ones_reason(shop: Shop) -> None:
+    shop.refuse()
+    older = shop.commands[-1]
+    shop.tell(snapshot("seller_refuse_buyer", minute=5))
+    shop.tell(snapshot(minute=6, refund_version=2))
+    shop.refuse(reason="已超过七天")
+    shop.succeed()
+    shop.succeed(older)
+    assert (shop.case.state, shop.case.refusal_reason) == ("seller_refuse_buyer", "已超过七天")
+
+
+@pytest.mark.parametrize("first", ["answer", "snapshot"])
+def test_why_the_platform_did_not_take_a_refusal_is_kept_whichever_came_first(
+    shop: Shop, first: str
+) -> None:
+    shop.refuse()
+    if first == "answer":
+        shop.fail()
+    shop.tell(snapshot("seller_refuse_buyer", minute=5))
+    shop.fail()
+    shop.fail()
+    assert (shop.case.state, shop.case.refusal_reason) == ("seller_refuse_buyer", None)
+    failures = [entry.reason for entry in shop.history() if entry.action == "refusal_failed"]
+    assert failures == ["stale_refund_version: read it again"]
+
+
+def test_an_overtaken_refusal_is_asked_again_until_it_is_answered(shop: Shop) -> None:
+    shop.refuse()
+    shop.tell(snapshot("seller_refuse_buyer", minute=5))
+    shop.wait(minutes=11)
+    assert len(shop.commands) == 2
+    shop.succeed()
+    shop.wait(hours=12)
+    assert len(shop.commands) == 2
+
+
+@pytest.mark.parametrize("end", ["closed", "success"])
+def test_a_refusal_answered_after_the_end_stands_in_the_history(shop: Shop, end: str) -> None:
+    shop.refuse()
+    shop.tell(snapshot(end, minute=5))
+    revision = shop.case.revision
+    shop.succeed()
+    shop.succeed()
+    last = shop.history()[-1]
+    action = "refuse" if end == "closed" else "refusal_outdated"
+    assert (shop.state(), last.state, last.revision) == (end, end, revision + 1)
+    assert (last.action, last.reason) == (action, "商品无质量问题")
+    assert shop.case.refusal_reason == (last.reason if end == "closed" else None)
+    assert len(shop.events(CaseClosed)) == 1
+
+
+@pytest.mark.parametrize("command", ["agree", "refuse"])
+def test_why_a_command_failed_is_kept_after_the_case_was_closed(shop: Shop, command: str) -> None:
+    shop.agree() if command == "agree" else shop.refuse()
+    shop.tell(snapshot("closed", minute=5))
+    shop.fail()
+    shop.fail()
+    failed = "refund_failed" if command == "agree" else "refusal_failed"
+    noted = [entry for entry in shop.history() if entry.action == failed]
+    assert [entry.reason for entry in noted] == ["stale_refund_version: read it again"]
+    assert shop.state() == "closed"
+    assert len(shop.events(CaseClosed)) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from common.contracts import ShopOrder
-from order_ops.merging import goes_backwards, is_newer, merge
+from order_ops.merging import goes_backwards, is_newer, merge, raised
 from order_ops.orders import RANK, TERMINAL, Order, Transition
 from tests.support.order_examples import TEN, at, snapshot
 
@@ -173,6 +173,43 @@ def test_another_buyers_snapshot_under_the_same_id_changes_nothing() -> None:
     merged, seen = merge(order, snapshot("paid", buyer_id="b2", **PAID))
     assert (merged.buyer_id, merged.status, seen) == ("b1", "unpaid", ())
     assert merged.anomalies == ("buyer_mismatch",)
+
+
+def seen_to(order: Order) -> Order:
+    return structs.replace(order, needs_person=False)
+
+
+LATE: dict[str, Any] = PAID | {"paid_at": at(days=2), "modified_at": at(days=2)}
+
+
+@pytest.mark.parametrize(
+    "told, later",
+    [
+        ([snapshot("closed", **CLOSED), snapshot("paid", **LATE)], {"flag": 1}),
+        ([snapshot("paid", **PAID), snapshot(modified_at=at(days=2))], {"flag": 1}),
+        ([snapshot("finished", **PAID), snapshot("closed", **PAID | CLOSED)], {"flag": 1}),
+        ([snapshot("finished", **PAID | CLOSED), snapshot("closed", **PAID)], {}),
+    ],
+    ids=["late_payment", "state_backwards", "terminal_conflict", "conflict_told_late"],
+)
+def test_what_was_seen_to_and_only_stands_waits_for_nobody(
+    told: list[ShopOrder], later: dict[str, Any]
+) -> None:
+    order = play(*told)[0]
+    assert order.needs_person
+    more = structs.replace(told[-1], **later | ({"modified_at": at(days=3)} if later else {}))
+    after, _ = merge(seen_to(order), more)
+    assert (after.needs_person, after.anomalies) == (False, order.anomalies)
+    assert raised(order, merge(order, more)[0], more) == ()
+
+
+def test_an_anomaly_of_a_known_kind_that_arises_anew_waits_for_a_person() -> None:
+    order = seen_to(play(snapshot("finished", **PAID), snapshot("closed", **PAID | CLOSED))[0])
+    order, _ = merge(order, snapshot("finished", **PAID | {"modified_at": at(days=2)}))
+    assert not order.needs_person
+    again = snapshot("closed", **PAID | {"closed_at": at(days=1), "modified_at": at(days=3)})
+    assert raised(order, merge(order, again)[0], again) == ("terminal_conflict",)
+    assert merge(order, again)[0].needs_person
 
 
 # -- hypothesis: histories of a truthful platform --------------------------------------------

@@ -63,6 +63,7 @@ def upgrade() -> None:
         sa.Column("blocked_reason", sa.String(), nullable=True),
         sa.Column("outcome", sa.String(), nullable=True),
         sa.Column("pending_command_id", sa.String(), nullable=True),
+        sa.Column("overtaken_command_id", sa.String(), nullable=True),
         sa.Column("platform_state", sa.String(), nullable=True),
         sa.Column("platform_deadline_at", UtcDateTime, nullable=True),
         sa.Column("snapshot_at", UtcDateTime, nullable=True),
