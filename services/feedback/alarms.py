@@ -39,7 +39,7 @@ class Spike(msgspec.Struct, kw_only=True):
 
 
 class SpikeWatch(msgspec.Struct, kw_only=True):
-    """When a shop's streams were last judged."""
+    """When a shop's streams were last judged, and how many: all products times all tags in use."""
 
     shop_id: str
     evaluated_at: datetime

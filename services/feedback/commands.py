@@ -48,7 +48,11 @@ class JudgedStream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordJudgement(msgspec.Struct, frozen=True, kw_only=True):
-    """The spike test has judged all streams of a shop; `unusual` are those with a level."""
+    """The spike test has judged all streams of a shop; `unusual` are those with a level.
+
+    `streams` is how many streams the test was over: every product in every tag in use, complained
+    of or not. It is the number that the q-values are relative to.
+    """
 
     shop_id: str
     today: str

@@ -14,7 +14,7 @@ from feedback.commands import JudgedStream, RecordJudgement, RecordProof
 from feedback.days import day_after, shop_day
 from feedback.items import excerpt
 from feedback.policies import FeedbackPolicy
-from feedback.spikes import Exposure, SpikeRules, Stream, Verdict, judge
+from feedback.spikes import Exposure, ShopTotals, SpikeRules, Stream, Verdict, judge
 from feedback.tasks import Evidence, Proof, Task, prove
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -47,10 +47,11 @@ async def judge_shop(service: Service, shop_id: str) -> None:
     """Judge all streams of one shop and record what is unusual."""
     now = service.clock()
     today = shop_day(now)
-    async with service.database.read() as conn:
+    # One moment for all reads: the totals must count the very streams that are judged.
+    async with service.database.snapshot() as conn:
         policy = await policy_of_shop(conn, shop_id)
-        streams = await _streams(conn, shop_id, today, policy.rules)
-        verdicts = await _verdicts(conn, shop_id, today, streams, policy.rules)
+        streams, totals = await _streams(conn, shop_id, today, policy.rules)
+        verdicts = await _verdicts(conn, shop_id, today, streams, totals, policy.rules)
         unusual = [
             JudgedStream(verdict=one, evidence=await _evidence(conn, shop_id, today, one, policy))
             for one in verdicts
@@ -61,7 +62,7 @@ async def judge_shop(service: Service, shop_id: str) -> None:
             shop_id=shop_id,
             today=today,
             judged_at=now,
-            streams=len(streams),
+            streams=totals.streams,
             unusual=tuple(unusual),
         )
     )
@@ -81,27 +82,34 @@ def state(kind: type[S], stored: sa.RowMapping) -> S:
 
 
 def parts_of(today: str, rules: SpikeRules) -> dict[str, tuple[str, str]]:
-    """The days of window and baseline, both ends included."""
+    """The days of window and baseline, and of all the test looks at; both ends included."""
     window_start = day_after(today, 1 - rules.window_days)
     baseline_end = day_after(window_start, -1 - rules.guard_days)
     return {
         "window": (window_start, today),
         "baseline": (day_after(baseline_end, 1 - rules.baseline_days), baseline_end),
+        "history": (day_after(today, 1 - rules.history_days), today),
     }
 
 
 async def _streams(
     conn: AsyncConnection, shop_id: str, today: str, rules: SpikeRules
-) -> list[Stream]:
+) -> tuple[list[Stream], ShopTotals]:
+    """The streams with complaints, and what they are a part of."""
     parts = parts_of(today, rules)
     lagged = {"lagged": (day_after(today, 1 - rules.lag_days), today)}
+    hits = [row for row in await store.stream_hits(conn, shop_id, parts) if row["history"]]
     orders = {
         row["product_id"]: Exposure(
             window=int(row["window"]), lagged=int(row["lagged"]), baseline=int(row["baseline"])
         )
         for row in await store.stream_orders(conn, shop_id, parts | lagged)
     }
-    return [
+    sold, baseline_orders = await store.orders_of_all(
+        conn, shop_id, history=parts["history"], baseline=parts["baseline"]
+    )
+    unsold = {row["product_id"] for row in hits} - orders.keys()
+    streams = [
         Stream(
             product_id=row["product_id"],
             tag=row["tag"],
@@ -109,9 +117,14 @@ async def _streams(
             baseline_hits=int(row["baseline"]),
             exposure=orders.get(row["product_id"], Exposure()),
         )
-        for row in await store.stream_hits(conn, shop_id, parts)
+        for row in hits
         if row["window"] or row["baseline"]
     ]
+    return streams, ShopTotals(
+        products=sold + len(unsold),
+        tags=len({row["tag"] for row in hits}),
+        baseline_orders=baseline_orders,
+    )
 
 
 async def _verdicts(
@@ -119,16 +132,17 @@ async def _verdicts(
     shop_id: str,
     today: str,
     streams: Sequence[Stream],
+    totals: ShopTotals,
     rules: SpikeRules,
 ) -> list[Verdict]:
     """Judge by hits first; where that looks unusual, again by how many buyers are behind them."""
-    first = judge(streams, rules)
+    first = judge(streams, totals, rules)
     suspects = {one.stream.product_id for one in first if one.level is not None}
     if not suspects:
         return first
     since = parts_of(today, rules)["window"][0]
     buyers = await store.window_buyers(conn, shop_id, suspects, since)
-    return judge(list(_with_buyers(streams, suspects, buyers)), rules)
+    return judge(list(_with_buyers(streams, suspects, buyers)), totals, rules)
 
 
 def _with_buyers(

@@ -186,7 +186,7 @@ class SpikeRow(FeedbackTable, table=True):
 
 
 class SpikeWatchRow(FeedbackTable, table=True):
-    """When each shop was last judged."""
+    """When each shop was last judged, and over how many streams."""
 
     __tablename__ = "spike_watches"
     shop_id: str = Field(primary_key=True)

@@ -238,8 +238,39 @@ async def stream_hits(
 async def stream_orders(
     conn: AsyncConnection, shop_id: str, parts: Mapping[str, tuple[str, str]]
 ) -> Rows:
-    """Per product: orders in each named part."""
-    return await _per_part(conn, _ORDERS, _ORDERS.c.orders, ("product_id",), shop_id, parts)
+    """Per product that has hits in the parts' days: orders in each named part.
+
+    The others may be tens of thousands; `orders_of_all` adds them up where they are.
+    """
+    complained = sa.select(_HITS.c.product_id).where(
+        _HITS.c.shop_id == shop_id, _HITS.c.day.between(*_span(parts)), _HITS.c.hits > 0
+    )
+    only = _ORDERS.c.product_id.in_(complained)
+    return await _per_part(conn, _ORDERS, _ORDERS.c.orders, ("product_id",), shop_id, parts, only)
+
+
+async def orders_of_all(
+    conn: AsyncConnection, shop_id: str, *, history: tuple[str, str], baseline: tuple[str, str]
+) -> tuple[int, int]:
+    """How many products were sold in the history, and all their orders in the baseline."""
+    in_baseline = sa.case((_ORDERS.c.day.between(*baseline), _ORDERS.c.orders), else_=0)
+    # Product by product first: PostgreSQL would sort all rows for a count of distinct products.
+    sold = (
+        sa.select(sa.func.sum(in_baseline).label("baseline"))
+        .where(_ORDERS.c.shop_id == shop_id, _ORDERS.c.day.between(*history))
+        .group_by(_ORDERS.c.product_id)
+        .subquery()
+    )
+    query = sa.select(
+        sa.func.count(), sa.func.coalesce(sa.func.sum(sold.c.baseline), 0)
+    ).select_from(sold)
+    products, orders = (await conn.execute(query)).one()
+    return int(products), int(orders)
+
+
+def _span(parts: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+    """The first and the last day of all parts."""
+    return min(first for first, _ in parts.values()), max(last for _, last in parts.values())
 
 
 async def _per_part(
@@ -249,16 +280,16 @@ async def _per_part(
     by: tuple[str, ...],
     shop_id: str,
     parts: Mapping[str, tuple[str, str]],
+    *only: sa.ColumnElement[bool],
 ) -> Rows:
     keys = [table.c[name] for name in by]
     sums = [
         sa.func.sum(sa.case((table.c.day.between(*days), amount), else_=0)).label(name)
         for name, days in parts.items()
     ]
-    first = min(days[0] for days in parts.values())
     query = (
         sa.select(*keys, *sums)
-        .where(table.c.shop_id == shop_id, table.c.day >= first)
+        .where(table.c.shop_id == shop_id, table.c.day.between(*_span(parts)), *only)
         .group_by(*keys)
     )
     return (await conn.execute(query)).mappings().all()

@@ -101,6 +101,51 @@ async def test_the_same_rate_on_a_promotion_day_is_no_spike(
         assert streams == 1
 
 
+async def test_a_product_nobody_complained_of_so_far_is_heard_among_others_that_sell(
+    tmp_path: Path, database_url: str
+) -> None:
+    """The coat pills, which would make four pilling hats look usual if only it were counted."""
+    async with feedback(tmp_path, database_url) as service:
+        others = [f"p{n}" for n in range(20)]
+        for day in range(7, 35):
+            coat = paid(day, *["coat"] * 10, days=-day), review(1000 + day, days=-day)
+            await publish(service.bus, *coat)
+        await publish(service.bus, *[paid(100 + n, *others, days=-20) for n in range(50)])
+        await publish(service.bus, paid(200, *["hat"] * 20, days=-8), paid(201, *["hat"] * 10))
+        await publish(service.bus, *[review(n, product="hat") for n in range(4)])
+        await settled(service)
+        await judge_shop(service, "demo")
+        spikes = await query(service, "SELECT product_id, level, baseline_orders FROM spikes")
+        assert spikes == [("hat", "page", 20)]
+
+
+async def test_streams_judged_are_all_products_in_all_tags_in_use(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with feedback(tmp_path, database_url) as service:
+        await publish(
+            service.bus,
+            paid(1, "coat", "scarf", days=-20),
+            paid(2, "scarf", days=-5),
+            paid(3, "sock", days=-5),  # in the guard gap only
+            paid(4, "vest", days=-36),  # sold before all the test looks at
+            review(1, days=-10),
+            review(2, product="mug"),  # its orders are not known
+            review(3, "洗了就掉色", days=-5),
+            review(4, "太薄了", days=-40),
+            review(5, "太酸", product="tea", days=0),
+        )
+        await settled(service)
+        # The buyer of the tea thought better of it: its tag and the tea are in use no more.
+        await publish(service.bus, review(5, "挺好喝的", product="tea", rating=5, days=0.01))
+        await settled(service)
+        assert (0,) in await query(service, "SELECT hits FROM daily_hits")
+        await judge_shop(service, "demo")
+        ((streams,),) = await query(service, "SELECT streams FROM spike_watches")
+        products, tags = {"coat", "scarf", "sock", "mug"}, {"quality.pilling", "quality.fading"}
+        assert streams == len(products) * len(tags)
+
+
 async def test_one_buyer_alone_raises_no_alarm(tmp_path: Path, database_url: str) -> None:
     async with feedback(tmp_path, database_url) as service:
         await sold(service, 10, 35)
