@@ -152,6 +152,16 @@ class Database:
         async with self.readers.connect() as conn:
             yield conn
 
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for several questions about one and the same moment."""
+        async with self.readers.connect() as conn:
+            if self.is_sqlite:
+                await conn.exec_driver_sql("BEGIN")
+            else:
+                await conn.execution_options(isolation_level="REPEATABLE READ")
+            yield conn
+
     def connections(self) -> dict[str, int]:
         """How many connections are in use and idle."""
         found = {engine.pool for engine in (self.engine, self.readers)}
