@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,22 +11,50 @@ import sqlalchemy as sa
 from common.db.database import Database
 
 CHUNK = 64 * 1024
+HEADER = 5
+"""Bytes of a message's kind and length; the length counts itself."""
 
 
 class RoundTrips:
-    """How often a client spoke and then had to wait for the server."""
+    """How often a client had to wait until the server was ready for its next request."""
 
     def __init__(self) -> None:
         self.count = 0
 
 
+class Answers:
+    """What a server says on one connection, read as far as to know when a request has ended.
+
+    Not by who speaks when: a COPY is sent on without waiting for the server's word that it may
+    begin, which then comes between two packets or before them, as the machine has it.
+    """
+
+    def __init__(self) -> None:
+        self._unread = b""
+        self._to_skip = 0
+        self._begun = False
+
+    def ended(self, part: bytes) -> int:
+        """How many requests end in this part of the stream (ReadyForQuery)."""
+        if not self._begun:
+            self._begun = True
+            if part[:1] in (b"N", b"S"):  # whether it speaks TLS: the one byte that is no message
+                part = part[1:]
+        ended = 0
+        skipped = min(self._to_skip, len(part))
+        self._to_skip -= skipped
+        self._unread += part[skipped:]
+        while len(self._unread) >= HEADER:
+            kind, length = self._unread[:1], int.from_bytes(self._unread[1:HEADER], "big")
+            ended += kind == b"Z"
+            self._to_skip = max(0, 1 + length - len(self._unread))
+            self._unread = self._unread[1 + length :]
+        return ended
+
+
 @contextlib.asynccontextmanager
 async def counted_link(url: str) -> AsyncIterator[tuple[str, RoundTrips]]:
-    """The URL of a relay in front of a database, and the round trips of all who use it.
-
-    PostgreSQL's protocol is ask and answer: whatever the client sends until the server says
-    something again is one round trip, in however many packets.
-    """
+    """The URL of a relay in front of a database, and the round trips of all who use it."""
     parts = urlsplit(url)
     trips = RoundTrips()
     open_links: set[asyncio.Task[Any]] = set()
@@ -36,11 +64,14 @@ async def counted_link(url: str) -> AsyncIterator[tuple[str, RoundTrips]]:
         assert task is not None
         open_links.add(task)
         far_reader, far_writer = await asyncio.open_connection(parts.hostname, parts.port)
-        waiting = [False]
+        answers = Answers()
+
+        def count(part: bytes) -> None:
+            trips.count += answers.ended(part)
+
         try:
             await asyncio.gather(
-                _carry(reader, far_writer, trips, waiting, asks=True),
-                _carry(far_reader, writer, trips, waiting, asks=False),
+                _carry(reader, far_writer, lambda _part: None), _carry(far_reader, writer, count)
             )
         finally:
             open_links.discard(task)
@@ -57,18 +88,11 @@ async def counted_link(url: str) -> AsyncIterator[tuple[str, RoundTrips]]:
 
 
 async def _carry(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    trips: RoundTrips,
-    waiting: list[bool],
-    *,
-    asks: bool,
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look_at: Callable[[bytes], None]
 ) -> None:
     with contextlib.suppress(ConnectionError):
         while part := await reader.read(CHUNK):
-            if asks and not waiting[0]:
-                trips.count += 1
-            waiting[0] = asks
+            look_at(part)
             writer.write(part)
             await writer.drain()
     writer.close()

@@ -105,8 +105,8 @@ class PostgresTransaction:
     async def write(self, *changes: Change, last: Question = NOTHING) -> Sequence[Sequence[Any]]:
         """See `Transaction`.
 
-        A few rows go in one statement for all changes: that is one wait for the server, not one or
-        two for each. Many rows are copied in: that costs half the time of the quickest INSERT, on
+        A few rows go in one statement for all changes: that is one wait for the server, not one for
+        each. Many rows are copied in: that costs half the time of the quickest INSERT, on
         both sides.
         """
         given = [(change, rows) for change, rows in (*changes, last) if rows]
