@@ -72,9 +72,8 @@ async def more_consumers(stage: Stage, effort: Effort, screen: Screen) -> list[F
     runs = {f"{count} consumers": _with(consumed, count) for count in CONSUMERS}
     series = await in_turns(runs, effort, screen, title="P11 events/s")
     one, *others = series.values()
-    cost = Series.of(costs).median
     return [
-        scaling(count, found, possible(one.median, count, cost), cost)
+        scaling(count, found, allowed(one, count, costs), Series.of(costs).median)
         for count, found in zip(CONSUMERS[1:], others, strict=True)
     ]
 
@@ -88,7 +87,13 @@ def possible(one: float, count: int, cost: float) -> float:
     return min(count * one, (os.cpu_count() or 1) / cost)
 
 
-def scaling(count: int, found: Series, allowed: float, cost: float) -> Finding:
+def allowed(one: Series, count: int, costs: list[float]) -> Series:
+    """The same for each round, by what one consumer did in it."""
+    rounds = zip(one.values, costs, strict=True)
+    return Series.of([possible(events, count, cost) for events, cost in rounds])
+
+
+def scaling(count: int, found: Series, most: Series, cost: float) -> Finding:
     """P11a, P11b."""
     cores = os.cpu_count() or 1
     return Finding(
@@ -96,7 +101,7 @@ def scaling(count: int, found: Series, allowed: float, cost: float) -> Finding:
         what=f"events with {count} consumers over 12 partitions",
         unit="events/s",
         ours=found,
-        peer=Series.of([allowed]),
+        peer=most,
         peer_is=f"what {cores} shared cores allow",
         mark=ratio_at_least(SHARE_OF_POSSIBLE),
         note=f"one event costs {cost * 1e6:.0f} µs of processor time, all parts together",

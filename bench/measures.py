@@ -80,8 +80,15 @@ class Finding:
 
     @property
     def ratio(self) -> float | None:
-        """Ours to the peer, by medians."""
-        return self.ours.median / self.peer.median if self.peer else None
+        """Ours to the peer: the median of the rounds' ratios.
+
+        The runs of a round follow one another, so a slow quarter of an hour slows both; the
+        medians of each may come from different hours. `ValueError` when a run has no partner.
+        """
+        if self.peer is None:
+            return None
+        pairs = zip(self.ours.values, self.peer.values, strict=True)
+        return statistics.median(ours / peer for ours, peer in pairs)
 
     @property
     def reached(self) -> bool:
