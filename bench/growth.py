@@ -172,13 +172,19 @@ async def more_rows(stage: Stage, effort: Effort, screen: Screen) -> Finding:
         random.Random(3).shuffle(strangers)
         first = itertools.count(1, few * EACH)
 
+        costs: dict[str, float] = {}
+
         async def on_small() -> float:
             async with stage.database(small) as copy:
-                return (await speed_of(stage, copy, 1, waiting(list(range(1, few + 1))))).events
+                speed = await speed_of(stage, copy, 1, waiting(list(range(1, few + 1))))
+            costs["few rows"] = speed.cost
+            return speed.events
 
         async def on_large() -> float:
             buyers = [strangers.pop() for _ in range(few)]
-            return (await speed_of(stage, large, 1, waiting(buyers, next(first)))).events
+            speed = await speed_of(stage, large, 1, waiting(buyers, next(first)))
+            costs["many rows"] = speed.cost
+            return speed.events
 
         runs = {f"{many * MESSAGES_EACH:,} rows": on_large, f"{FEW_ROWS:,} rows": on_small}
         series = await in_turns(runs, effort, screen, title="P11 events/s")
@@ -191,4 +197,6 @@ async def more_rows(stage: Stage, effort: Effort, screen: Screen) -> Finding:
         peer=little,
         peer_is=f"itself on {FEW_ROWS:,} rows",
         mark=ratio_at_least(0.9),
+        note="processor time of one event, all parts together, in the last round: "
+        + ", ".join(f"{name} {seconds * 1e6:.0f} µs" for name, seconds in costs.items()),
     )

@@ -155,8 +155,7 @@ async def delivered(stage: Stage, seconds: float) -> tuple[Journal, Spent]:
 
 def cpu_of(stage: Stage, served: Served) -> dict[str, float]:
     """Processor time so far of everything that shares the cores."""
-    ours = {"chat_router": served.program.cpu_seconds()}
-    return ours | stage.cpu_by_part() | {"senders and sockets": time.process_time()}
+    return served.processor_time(stage) | {"senders and sockets": time.process_time()}
 
 
 async def _spent(served: Served, seconds: float, cpu: dict[str, float]) -> Spent:

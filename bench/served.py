@@ -28,6 +28,10 @@ class Served:
     base_url: str
     settings: Settings
 
+    def processor_time(self, stage: Stage) -> dict[str, float]:
+        """Seconds so far of the service and of what it stands on."""
+        return {"chat_router": self.program.cpu_seconds()} | stage.cpu_by_part()
+
     async def metrics(self) -> dict[str, float]:
         """Every sample of its metrics by name and labels, as they are written."""
         text = await asyncio.to_thread(_read, f"{self.base_url}/metrics")
