@@ -31,7 +31,6 @@ class Answers:
 
     def __init__(self) -> None:
         self._unread = b""
-        self._to_skip = 0
         self._begun = False
 
     def ended(self, part: bytes) -> int:
@@ -41,14 +40,13 @@ class Answers:
             if part[:1] in (b"N", b"S"):  # whether it speaks TLS: the one byte that is no message
                 part = part[1:]
         ended = 0
-        skipped = min(self._to_skip, len(part))
-        self._to_skip -= skipped
-        self._unread += part[skipped:]
+        self._unread += part
         while len(self._unread) >= HEADER:
-            kind, length = self._unread[:1], int.from_bytes(self._unread[1:HEADER], "big")
-            ended += kind == b"Z"
-            self._to_skip = max(0, 1 + length - len(self._unread))
-            self._unread = self._unread[1 + length :]
+            end = 1 + int.from_bytes(self._unread[1:HEADER], "big")
+            if len(self._unread) < end:
+                break
+            ended += self._unread[:1] == b"Z"
+            self._unread = self._unread[end:]
         return ended
 
 

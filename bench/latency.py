@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from bench import rows
 from bench.backlog import SHOP
 from bench.http import Lines
-from bench.measures import Finding, Series, percentile, ratio_at_most
+from bench.measures import Finding, Series, percentile, ratio_at_most, used
 from bench.peers.bare_kafka import round_trips
 from bench.screen import Effort, Screen
 from bench.served import Served, serving
@@ -145,9 +145,7 @@ async def delivered(stage: Stage, seconds: float) -> tuple[Journal, Spent]:
             await send_all(served, journal, seconds)
             await all_seen(journal)
             lasted, after = time.perf_counter() - begun, cpu_of(stage, served)
-            spent = await _spent(
-                served, lasted, {name: after[name] - before[name] for name in after}
-            )
+            spent = await _spent(served, lasted, used(before, after))
     if journal.refused:
         raise AssertionError(f"{len(journal.refused)} refused: {journal.refused[0]!r}")
     return journal, spent

@@ -1,7 +1,7 @@
 """Figures and what they are held to: several runs make a series, two series make a finding."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,6 +116,11 @@ class Finding:
             "note": self.note,
             "profile": self.profile,
         }
+
+
+def used(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """What each part used between two readings."""
+    return {name: after[name] - before[name] for name in after}
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -22,6 +22,7 @@ from bench.measures import (
     percentile,
     ratio_at_least,
     ratio_at_most,
+    used,
 )
 from bench.peers.procrastinate_jobs import TASK
 from bench.programs import Program
@@ -205,7 +206,7 @@ async def fired_by_us(stage: Stage, filled: str, due: int) -> tuple[list[Firing]
         before = served.processor_time(stage)
         await past_window(db, due)
         after = served.processor_time(stage)
-        return await firings(db), {name: after[name] - before[name] for name in after}
+        return await firings(db), used(before, after)
 
 
 async def fired_by_procrastinate(stage: Stage, filled: str, effort: Effort) -> list[Firing]:

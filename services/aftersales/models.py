@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from common.db.models import service_registry
+from common.db.models import partial_index, service_registry
 from common.db.types import UtcDateTime
 
 
@@ -40,28 +40,14 @@ class CaseRow(AftersalesTable, table=True):
         sa.Index("ix_cases_order", "shop_id", "order_id"),
         sa.Index("ix_cases_buyer", "shop_id", "buyer_id", "case_id"),
         sa.Index("ix_cases_state", "shop_id", "state", "case_id"),
-        sa.Index(
-            "ix_cases_deadline",
-            "shop_id",
-            "deadline_at",
-            postgresql_where=sa.text("deadline_at IS NOT NULL"),
-            sqlite_where=sa.text("deadline_at IS NOT NULL"),
+        partial_index(
+            "ix_cases_deadline", "shop_id", "deadline_at", where="deadline_at IS NOT NULL"
         ),
-        sa.Index(
-            "uq_cases_refund",
-            "shop_id",
-            "refund_id",
-            unique=True,
-            postgresql_where=sa.text("refund_id IS NOT NULL"),
-            sqlite_where=sa.text("refund_id IS NOT NULL"),
+        partial_index(
+            "uq_cases_refund", "shop_id", "refund_id", unique=True, where="refund_id IS NOT NULL"
         ),
-        sa.Index(
-            "uq_cases_request",
-            "shop_id",
-            "request_id",
-            unique=True,
-            postgresql_where=sa.text("request_id IS NOT NULL"),
-            sqlite_where=sa.text("request_id IS NOT NULL"),
+        partial_index(
+            "uq_cases_request", "shop_id", "request_id", unique=True, where="request_id IS NOT NULL"
         ),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from common.db.models import service_registry
+from common.db.models import partial_index, service_registry
 from common.db.types import UtcDateTime
 
 
@@ -25,31 +25,23 @@ class ConversationRow(ChatTable, table=True):
 
     __tablename__ = "conversations"
     __table_args__ = (
-        sa.Index(
+        partial_index(
             "uq_conversations_open_buyer",
             "shop_id",
             "buyer_id",
             unique=True,
-            postgresql_where=sa.text("state <> 'closed'"),
-            sqlite_where=sa.text("state <> 'closed'"),
+            where="state <> 'closed'",
         ),
-        sa.Index(
+        partial_index(
             "ix_conversations_waiting",
             "shop_id",
             "group_id",
             "rank",
             "queued_at",
             "conversation_id",
-            postgresql_where=sa.text("state IN ('queued', 'message_box')"),
-            sqlite_where=sa.text("state IN ('queued', 'message_box')"),
+            where="state IN ('queued', 'message_box')",
         ),
-        sa.Index(
-            "ix_conversations_held",
-            "shop_id",
-            "agent_id",
-            postgresql_where=sa.text("state = 'assigned'"),
-            sqlite_where=sa.text("state = 'assigned'"),
-        ),
+        partial_index("ix_conversations_held", "shop_id", "agent_id", where="state = 'assigned'"),
         sa.Index("ix_conversations_agent", "shop_id", "agent_id", "conversation_id"),
         sa.Index("ix_conversations_buyer", "shop_id", "buyer_id", "conversation_id"),
         sa.Index("ix_conversations_state", "shop_id", "state", "conversation_id"),
@@ -251,13 +243,7 @@ class KnownOrderRow(ChatTable, table=True):
 
     __tablename__ = "known_orders"
     __table_args__ = (
-        sa.Index(
-            "ix_known_orders_counting",
-            "shop_id",
-            "buyer_id",
-            postgresql_where=sa.text("counts"),
-            sqlite_where=sa.text("counts"),
-        ),
+        partial_index("ix_known_orders_counting", "shop_id", "buyer_id", where="counts"),
     )
 
     shop_id: str = Field(primary_key=True)

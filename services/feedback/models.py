@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from common.db.models import service_registry
+from common.db.models import partial_index, service_registry
 from common.db.types import UtcDateTime
 
 LIVE_SPIKES = "state <> 'past'"
@@ -152,14 +152,8 @@ class SpikeRow(FeedbackTable, table=True):
 
     __tablename__ = "spikes"
     __table_args__ = (
-        sa.Index(
-            "uq_spikes_live",
-            "shop_id",
-            "product_id",
-            "tag",
-            unique=True,
-            postgresql_where=sa.text(LIVE_SPIKES),
-            sqlite_where=sa.text(LIVE_SPIKES),
+        partial_index(
+            "uq_spikes_live", "shop_id", "product_id", "tag", unique=True, where=LIVE_SPIKES
         ),
         sa.Index("ix_spikes_newest", "shop_id", "detected_at", "spike_id"),
     )
@@ -201,12 +195,7 @@ class TaskRow(FeedbackTable, table=True):
     __tablename__ = "tasks"
     __table_args__ = (
         sa.Index("ix_tasks_newest", "shop_id", "opened_at", "task_id"),
-        sa.Index(
-            "ix_tasks_unproven",
-            "proof_due_at",
-            postgresql_where=sa.text("proof_due_at IS NOT NULL"),
-            sqlite_where=sa.text("proof_due_at IS NOT NULL"),
-        ),
+        partial_index("ix_tasks_unproven", "proof_due_at", where="proof_due_at IS NOT NULL"),
     )
     shop_id: str = Field(primary_key=True)
     task_id: str = Field(primary_key=True)

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from common.db.models import service_registry
+from common.db.models import partial_index, service_registry
 from common.db.types import UtcDateTime
 
 
@@ -18,15 +18,7 @@ class BuyerRow(OrderOpsTable, table=True):
     """What is known of a buyer: live chat, recent purchases, reminder block list."""
 
     __tablename__ = "buyers"
-    __table_args__ = (
-        sa.Index(
-            "ix_buyers_blocked",
-            "shop_id",
-            "buyer_id",
-            postgresql_where=sa.text("blocked"),
-            sqlite_where=sa.text("blocked"),
-        ),
-    )
+    __table_args__ = (partial_index("ix_buyers_blocked", "shop_id", "buyer_id", where="blocked"),)
 
     shop_id: str = Field(primary_key=True)
     buyer_id: str = Field(primary_key=True)
@@ -47,28 +39,11 @@ class OrderRow(OrderOpsTable, table=True):
     __table_args__ = (
         sa.Index("ix_orders_newest", "shop_id", "created_at", "order_id"),
         sa.Index("ix_orders_buyer", "shop_id", "buyer_id", "created_at", "order_id"),
-        sa.Index(
-            "ix_orders_unpaid",
-            "shop_id",
-            "buyer_id",
-            postgresql_where=sa.text("status = 'unpaid'"),
-            sqlite_where=sa.text("status = 'unpaid'"),
+        partial_index("ix_orders_unpaid", "shop_id", "buyer_id", where="status = 'unpaid'"),
+        partial_index(
+            "ix_orders_needs_person", "shop_id", "created_at", "order_id", where="needs_person"
         ),
-        sa.Index(
-            "ix_orders_needs_person",
-            "shop_id",
-            "created_at",
-            "order_id",
-            postgresql_where=sa.text("needs_person"),
-            sqlite_where=sa.text("needs_person"),
-        ),
-        sa.Index(
-            "ix_orders_exposed",
-            "shop_id",
-            "exposed_at",
-            postgresql_where=sa.text("exposed_at IS NOT NULL"),
-            sqlite_where=sa.text("exposed_at IS NOT NULL"),
-        ),
+        partial_index("ix_orders_exposed", "shop_id", "exposed_at", where="exposed_at IS NOT NULL"),
     )
 
     shop_id: str = Field(primary_key=True)
@@ -131,13 +106,7 @@ class ReminderRow(OrderOpsTable, table=True):
     __table_args__ = (
         sa.Index("ux_reminders_id", "shop_id", "reminder_id", unique=True),
         sa.Index("ix_reminders_buyer", "shop_id", "buyer_id"),
-        sa.Index(
-            "ix_reminders_recent",
-            "shop_id",
-            "buyer_id",
-            postgresql_where=sa.text("recent"),
-            sqlite_where=sa.text("recent"),
-        ),
+        partial_index("ix_reminders_recent", "shop_id", "buyer_id", where="recent"),
         sa.Index("ix_reminders_settled", "shop_id", "settled_at"),
     )
 

@@ -6,7 +6,7 @@ load for a batch.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -19,6 +19,9 @@ from common.db.types import UtcDateTime, text_to_utc, utc_to_text
 S = TypeVar("S", bound=msgspec.Struct)
 Values = tuple[Any, ...]
 Codec = Callable[[Any], Any]
+# What SQLite keeps in other words, by PostgreSQL's name of the type.
+TO_SQLITE: dict[str, Codec] = {"timestamptz": utc_to_text}
+FROM_SQLITE: dict[str, Codec] = {"timestamptz": text_to_utc, "boolean": bool}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,30 +104,31 @@ class RowCodec(Generic[S]):
             self._to_db.append((position, _json_text))
             if spec.decode_json is not None:
                 self._from_db.append((position, spec.decode_json))
-        elif dialect == "sqlite" and spec.pg_type == "timestamptz":
-            self._to_db.append((position, utc_to_text))
-            self._from_db.append((position, text_to_utc))
-        elif dialect == "sqlite" and spec.pg_type == "boolean":
-            self._from_db.append((position, bool))
+        elif dialect == "sqlite":
+            if spec.pg_type in TO_SQLITE:
+                self._to_db.append((position, TO_SQLITE[spec.pg_type]))
+            if spec.pg_type in FROM_SQLITE:
+                self._from_db.append((position, FROM_SQLITE[spec.pg_type]))
 
     def encode(self, row: S) -> Values:
         """Driver values of a row, in field order."""
         values = msgspec.structs.astuple(row)
         if not self._to_db:
             return values
-        changed = list(values)
-        for position, codec in self._to_db:
-            if changed[position] is not None:
-                changed[position] = codec(changed[position])
-        return tuple(changed)
+        return tuple(coded(values, self._to_db))
 
     def decode(self, values: Sequence[Any]) -> S:
         """The struct of a row of driver values in field order."""
-        changed = list(values)
-        for position, codec in self._from_db:
-            if changed[position] is not None:
-                changed[position] = codec(changed[position])
-        return self.kind(**dict(zip(self.names, changed, strict=True)))
+        return self.kind(**dict(zip(self.names, coded(values, self._from_db), strict=True)))
+
+
+def coded(values: Sequence[Any], codecs: Iterable[tuple[int, Codec]]) -> list[Any]:
+    """The values with codecs applied at their positions; None stays."""
+    changed = list(values)
+    for position, codec in codecs:
+        if changed[position] is not None:
+            changed[position] = codec(changed[position])
+    return changed
 
 
 def unique_columns(table: sa.Table) -> set[str]:
@@ -155,7 +159,7 @@ def _json_text(value: Any) -> str:
 def _spec(column: "sa.Column[Any]", hint: Any) -> ColumnSpec:
     is_json = isinstance(column.type, sa.JSON)
     decode = _json_decoder(hint) if is_json else None
-    return ColumnSpec(column.name, pg_type_of(column), is_json, decode)
+    return ColumnSpec(column.name, pg_type_of(column.type), is_json, decode)
 
 
 def _json_decoder(hint: Any) -> Codec:
@@ -168,8 +172,8 @@ def _json_decoder(hint: Any) -> Codec:
     return decode
 
 
-def pg_type_of(column: "sa.Column[Any]") -> str:
-    """The PostgreSQL type name used to cast array parameters for a column."""
+def pg_type_of(type_: Any) -> str:
+    """PostgreSQL's name of a column's type, as array parameters are cast to it."""
     kinds: list[tuple[type[Any], str]] = [
         (UtcDateTime, "timestamptz"),
         (sa.JSON, "json"),
@@ -181,10 +185,9 @@ def pg_type_of(column: "sa.Column[Any]") -> str:
         (sa.LargeBinary, "bytea"),
         (sa.String, "text"),
     ]
-    type_ = column.type
     if isinstance(type_, TypeDecorator) and not isinstance(type_, UtcDateTime):
         type_ = type_.impl_instance  # SQLModel's AutoString stands for a string
     for kind, name in kinds:
         if isinstance(type_, kind):
             return name
-    raise TypeError(f"column {column.name}: {column.type!r} has no bulk type")
+    raise TypeError(f"{type_!r} has no bulk type")

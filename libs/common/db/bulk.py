@@ -47,7 +47,7 @@ class Insert(NamedTuple):
     @classmethod
     def into(cls, table: sa.Table, columns: Sequence[str]) -> "Insert":
         """An insert of these columns; the others get their defaults."""
-        names, types = _quoted(columns), [pg_type_of(table.columns[name]) for name in columns]
+        names, types = _quoted(columns), [pg_type_of(table.columns[name].type) for name in columns]
         marks = ", ".join("?" for _ in columns)
         picked = ", ".join(map(_picked, columns, types))
         into = f'INSERT INTO "{table.name}" ({names})'

@@ -1,9 +1,18 @@
-"""The registry behind the SQLModel base class of a service's tables."""
+"""What the tables of a service are declared with: their registry, and indexes of some rows."""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import registry
 
 from common.db.backbone import backbone_tables
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    """An index of the rows that meet a condition, on either database.
+
+    A query uses it only if it states the condition in the same words.
+    """
+    only = sa.text(where)
+    return sa.Index(name, *columns, unique=unique, postgresql_where=only, sqlite_where=only)
 
 
 def service_registry() -> registry:

@@ -5,16 +5,14 @@ caching and running it through SQLAlchemy's connections costs some 250 µs of pr
 time it is asked; what a background loop asks many times a second is worth preparing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
+from common.db.binding import FROM_SQLITE, TO_SQLITE, Codec, coded, pg_type_of
 from common.db.transaction import Transaction
-from common.db.types import UtcDateTime, text_to_utc, utc_to_text
-
-Codec = Callable[[Any], Any]
 
 
 class _Text(NamedTuple):
@@ -50,11 +48,7 @@ class Prepared:
 
 
 def _decoded(text: _Text, row: Sequence[Any]) -> dict[str, Any]:
-    values = list(row)
-    for position, decode in text.decoders:
-        if values[position] is not None:
-            values[position] = decode(values[position])
-    return dict(zip(text.columns, values, strict=True))
+    return dict(zip(text.columns, coded(row, text.decoders), strict=True))
 
 
 def _text_of(select: "sa.Select[Any]", dialect: str) -> _Text:
@@ -62,12 +56,9 @@ def _text_of(select: "sa.Select[Any]", dialect: str) -> _Text:
     columns = [column.keyname for column in compiled._result_columns]
     types = [column.type for column in compiled._result_columns]
     decoders = [(n, codec) for n, kind in enumerate(types) if (codec := _decoder(kind, dialect))]
-    is_text = dialect == "sqlite"
-    encoders: dict[str, Codec] = {
-        name: utc_to_text
-        for name in compiled.params
-        if is_text and isinstance(compiled.binds[name].type, UtcDateTime)
-    }
+    kinds = {name: pg_type_of(compiled.binds[name].type) for name in compiled.params}
+    to_sqlite = TO_SQLITE if dialect == "sqlite" else {}
+    encoders = {name: to_sqlite[kind] for name, kind in kinds.items() if kind in to_sqlite}
     fixed = {name: value for name, value in compiled.params.items() if value is not None}
     return _Text(
         str(compiled),
@@ -88,8 +79,4 @@ def _dialect(name: str) -> Any:
 def _decoder(kind: Any, dialect: str) -> Codec | None:
     if isinstance(kind, sa.JSON):
         return msgspec.json.decode
-    if dialect == "sqlite" and isinstance(kind, UtcDateTime):
-        return text_to_utc
-    if dialect == "sqlite" and isinstance(kind, sa.Boolean):
-        return bool
-    return None
+    return FROM_SQLITE.get(pg_type_of(kind)) if dialect == "sqlite" else None
